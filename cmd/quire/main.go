@@ -1,0 +1,4 @@
+// Command quire is a notebook data platform in one binary.
+package main
+
+func main() {}
