@@ -1,0 +1,80 @@
+// Package db keeps the records of the domains in SQL: users and credentials,
+// versions of files, runs and their attempts. Each domain declares the store it
+// needs; this package implements them all over one database.
+//
+// A DB is safe for concurrent use. SQL here is what SQLite and PostgreSQL both
+// understand; what differs is in the drivers' directories.
+package db
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"time"
+
+	"quire/internal/problem"
+)
+
+// A DB is an open database.
+type DB struct {
+	write *sql.DB
+	read  *sql.DB
+	// unique reports whether an error is the violation of a unique constraint.
+	unique func(error) bool
+}
+
+// New returns a DB over two handles of one database: write serializes its
+// transactions, read may run many at once. Drivers call it.
+func New(write, read *sql.DB, unique func(error) bool) *DB {
+	return &DB{write: write, read: read, unique: unique}
+}
+
+// Close ends all connections.
+func (d *DB) Close() error { return errors.Join(d.read.Close(), d.write.Close()) }
+
+// Ping reports whether the database answers.
+func (d *DB) Ping(ctx context.Context) error {
+	return problem.WrapAs(problem.Unavailable, d.read.PingContext(ctx), "asking the database")
+}
+
+// tx runs f in one transaction, committed when f returns nil. When it returns
+// nil the work is on the disk.
+func (d *DB) tx(ctx context.Context, f func(*sql.Tx) error) error {
+	tx, err := d.write.BeginTx(ctx, nil)
+	if err != nil {
+		return problem.WrapAs(problem.Unavailable, err, "beginning a transaction")
+	}
+	defer func() { _ = tx.Rollback() }()
+	if err := f(tx); err != nil {
+		return err
+	}
+	return problem.WrapAs(problem.Unavailable, tx.Commit(), "committing a transaction")
+}
+
+// one turns sql.ErrNoRows into an error of kind NotFound with the given words.
+func one(err error, format string, args ...any) error {
+	if errors.Is(err, sql.ErrNoRows) {
+		return problem.New(problem.NotFound, format, args...)
+	}
+	if err != nil {
+		return problem.WrapAs(problem.Unavailable, err, "looking up %s", fmt.Sprintf(format, args...))
+	}
+	return nil
+}
+
+// Times are kept as microseconds since 1970 in UTC; 0 is the zero time.
+
+func micros(t time.Time) int64 {
+	if t.IsZero() {
+		return 0
+	}
+	return t.UnixMicro()
+}
+
+func fromMicros(n int64) time.Time {
+	if n == 0 {
+		return time.Time{}
+	}
+	return time.UnixMicro(n).UTC()
+}
