@@ -1,0 +1,120 @@
+#!/bin/sh
+# Makes the private Python environment that notebooks' kernels run in, and
+# leaves it at .quire/python. Nothing outside .quire is written.
+#
+#   tools/python-env.sh            make it, or return at once when it is there
+#   QUIRE_PYTHON=/path/python3     use this interpreter (3.10 or newer)
+#   QUIRE_PYTHON_SOURCE=index|distribution|auto   where the packages come from
+#
+# "index" installs python/requirements.lock, hashes checked. "distribution" uses
+# Debian's packages: those installed, or else the .deb files unpacked below
+# .quire/debian. "auto", the default, tries the first and then the second.
+set -eu
+umask 022
+root=$(cd "$(dirname "$0")/.." && pwd -P)
+state=$root/.quire
+lock=$root/python/requirements.lock
+source=${QUIRE_PYTHON_SOURCE:-auto}
+mkdir -p "$state"
+. "$root/tools/python-lib.sh"
+
+# The key names all that the environment is made from, and where: a virtual
+# environment holds absolute paths and cannot be moved.
+key=$({ cat "$lock" "$0" "$root/tools/python-lib.sh"; echo "$root $source ${QUIRE_PYTHON:-} $(uname -sm)"; } | digest)
+env=$state/python-$key
+
+finished() { [ -f "$env/.complete" ] && "$env/bin/python" -c pass 2>/dev/null; }
+publish() { # the link moves in one step: a reader sees the old or the new one
+	ln -sfn "python-$key" "$state/python.$$"
+	mv -fT "$state/python.$$" "$state/python" 2>/dev/null || {
+		rm -f "$state/python" && mv "$state/python.$$" "$state/python"
+	}
+}
+if finished; then
+	[ "$(readlink "$state/python" 2>/dev/null)" = "python-$key" ] || publish
+	exit 0
+fi
+
+hold_lock "$state/python.lock" "python environment: another make is building it, waiting"
+if finished; then # the one we waited for has made it
+	publish
+	exit 0
+fi
+
+from_index() {
+	interpreter=$(find_python 3 10) || {
+		say "python environment: no Python 3.10 or newer on PATH (set QUIRE_PYTHON)"
+		return 1
+	}
+	say "python environment: installing $(grep -c '==' "$lock") locked packages with $interpreter, about a minute"
+	rm -rf "$env"
+	install_locked "$interpreter" "$env" "$lock" "$state/python-env.log" || return 1
+	origin="the package index, by python/requirements.lock"
+}
+
+# The packages of python/requirements.in that Debian has (it has no pyarrow).
+debian_packages="python3-ipykernel python3-nbformat python3-pandas python3-matplotlib python3-yaml"
+debian_modules="ipykernel nbformat pandas matplotlib yaml"
+
+from_distribution() {
+	system=${QUIRE_SYSTEM_PYTHON:-/usr/bin/python3}
+	[ -x "$system" ] || {
+		say "python environment: there is no $system, so the distribution's packages cannot be used"
+		return 1
+	}
+	rm -rf "$env"
+	if has_modules "$system" $debian_modules; then
+		venv_over "$system" "$env" || return 1
+		origin="the distribution's installed packages"
+	elif unpack_debian "$state/debian" $debian_packages && venv_over "$system" "$env" &&
+		use_unpacked "$env" "$state/debian" && has_modules "$env/bin/python" $debian_modules; then
+		origin="the distribution's packages, unpacked below .quire/debian"
+	elif has_modules "$system" ipykernel; then
+		rm -rf "$env"
+		venv_over "$system" "$env" || return 1
+		say "python environment: without$(missing_modules "$system" $debian_modules); notebooks that need them will fail"
+		origin="the distribution's installed packages"
+	else
+		return 1
+	fi
+}
+
+give_up() {
+	say ""
+	say "python environment: cannot be made here. One of these is needed:"
+	say "  - a package index: check the network and pip's settings (pip config list), then run this again"
+	say "  - the distribution's packages, installed by an administrator:"
+	say "      apt-get install -y $debian_packages"
+	if [ -s "$state/python-env.log" ]; then
+		say "What pip said (all of it is in .quire/python-env.log):"
+		tail -n 5 "$state/python-env.log" | sed 's/^/    /' >&2
+	fi
+	rm -rf "$env"
+	exit 1
+}
+
+: >"$state/python-env.log"
+case $source in
+index) from_index || give_up ;;
+distribution) from_distribution || give_up ;;
+auto)
+	from_index || {
+		if grep -q 'DO NOT MATCH THE HASHES' "$state/python-env.log"; then
+			say "python environment: a package does not have the hash that python/requirements.lock names; stopping"
+			give_up
+		fi
+		say "python environment: the package index gives no packages; trying the distribution's"
+		from_distribution || give_up
+	}
+	;;
+*)
+	say "QUIRE_PYTHON_SOURCE=$source: want index, distribution or auto"
+	exit 1
+	;;
+esac
+write_kernelspec "$env"
+echo "$origin" >"$env/.complete"
+publish
+# Environments of earlier lock files go, once nothing points at them.
+find "$state" -maxdepth 1 -name 'python-*' -type d ! -name "python-$key" -mtime +1 -exec rm -rf {} + 2>/dev/null || true
+say "python environment: .quire/python, from $origin"

@@ -1,0 +1,9 @@
+#!/bin/sh
+# The main job of make up: a real notebook, with parameters, on a real kernel.
+set -eu
+cd "$(dirname "$0")/.."
+out=build/playback-FR.ipynb
+mkdir -p build
+bin/quire run examples/playback.ipynb "$out" -p country FR -p days 28
+echo
+echo "The output notebook: $out"
