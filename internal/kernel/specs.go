@@ -1,0 +1,210 @@
+package kernel
+
+import (
+	"encoding/json"
+	"errors"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+
+	"quire/internal/problem"
+)
+
+// maxSpecFile is the size in bytes over which a kernel.json is refused.
+const maxSpecFile = 1 << 20
+
+// Spec is an installed kernel: what a kernel.json says and where it is.
+type Spec struct {
+	Name                  string            // the directory's name, such as "python3"
+	Dir                   string            // the directory that holds kernel.json
+	Argv                  []string          // the command; {connection_file} and {resource_dir} are replaced
+	DisplayName           string            // for people
+	Language              string            // such as "python" or "R"
+	InterruptMode         string            // "signal" or "message"
+	Env                   map[string]string // added to the environment; ${NAME} is expanded
+	Metadata              map[string]any    // free; nil when absent
+	KernelProtocolVersion string            // what the kernel claims; empty when it does not say
+}
+
+// Finder finds kernels. The zero value looks in DefaultPaths.
+type Finder struct {
+	Paths []string // directories that hold kernels/, first match wins; nil is DefaultPaths()
+}
+
+var specName = regexp.MustCompile(`^[A-Za-z0-9._-]+$`)
+
+// paths returns the directories that hold kernel directories.
+func (f Finder) paths() []string {
+	roots := f.Paths
+	if roots == nil {
+		roots = DefaultPaths()
+	}
+	dirs := make([]string, 0, len(roots))
+	for _, r := range roots {
+		if dir := filepath.Join(r, "kernels"); !slices.Contains(dirs, dir) {
+			dirs = append(dirs, dir)
+		}
+	}
+	return dirs
+}
+
+// List returns the installed kernels sorted by name; of two with one name the
+// first path's is kept. A kernel.json that cannot be used is an error in the
+// second result and hides no other kernel.
+func (f Finder) List() ([]Spec, []error) {
+	var specs []Spec
+	var errs []error
+	seen := make(map[string]bool)
+	for _, dir := range f.paths() {
+		entries, err := os.ReadDir(dir)
+		if err != nil {
+			if !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, fs.ErrPermission) {
+				errs = append(errs, problem.Wrap(err, "listing the kernels in %s", dir))
+			}
+			continue
+		}
+		for _, e := range entries {
+			name := strings.ToLower(e.Name())
+			if seen[name] || !specName.MatchString(e.Name()) {
+				continue
+			}
+			spec, err := readSpec(filepath.Join(dir, e.Name()), name)
+			if errors.Is(err, fs.ErrNotExist) {
+				continue
+			}
+			if err != nil {
+				errs = append(errs, err)
+				continue
+			}
+			seen[name] = true
+			specs = append(specs, spec)
+		}
+	}
+	slices.SortFunc(specs, func(a, b Spec) int { return strings.Compare(a.Name, b.Name) })
+	return specs, errs
+}
+
+// Find returns the kernel of that name, without regard to case. The error for
+// an unknown name is of kind NotFound and says what is installed and where it
+// looked.
+func (f Finder) Find(name string) (Spec, error) {
+	if !specName.MatchString(name) {
+		return Spec{}, problem.New(problem.NotFound,
+			"%q is not the name of a kernel: a name is made of ASCII letters, digits, '.', '_' and '-'", name)
+	}
+	specs, errs := f.List()
+	var names []string
+	for _, s := range specs {
+		if strings.EqualFold(s.Name, name) {
+			return s, nil
+		}
+		names = append(names, s.Name)
+	}
+	for _, err := range errs {
+		var bad *specError
+		if errors.As(err, &bad) && strings.EqualFold(bad.name, name) {
+			return Spec{}, err
+		}
+	}
+	found := "no kernel is installed"
+	if len(names) > 0 {
+		found = "installed are " + strings.Join(names, ", ")
+	}
+	return Spec{}, problem.New(problem.NotFound, "kernel %q is not installed: %s; looked in %s",
+		name, found, strings.Join(f.paths(), ", "))
+}
+
+// specError marks the error of one kernel.json with the kernel's name.
+type specError struct {
+	name string
+	err  error
+}
+
+func (e *specError) Error() string { return e.err.Error() }
+func (e *specError) Unwrap() error { return e.err }
+
+// ReadSpec reads the kernel.json in dir; the kernel's name is the directory's.
+func ReadSpec(dir string) (Spec, error) {
+	return readSpec(dir, strings.ToLower(filepath.Base(dir)))
+}
+
+func readSpec(dir, name string) (Spec, error) {
+	file := filepath.Join(dir, "kernel.json")
+	data, err := readBounded(file, maxSpecFile)
+	if err != nil {
+		return Spec{}, &specError{name, problem.Wrap(err, "reading kernel %s", name)}
+	}
+	var raw struct {
+		Argv                  []string          `json:"argv"`
+		DisplayName           string            `json:"display_name"`
+		Language              string            `json:"language"`
+		InterruptMode         string            `json:"interrupt_mode"`
+		Env                   map[string]string `json:"env"`
+		Metadata              map[string]any    `json:"metadata"`
+		KernelProtocolVersion string            `json:"kernel_protocol_version"`
+	}
+	if err := json.Unmarshal(data, &raw); err != nil {
+		return Spec{}, &specError{name, problem.WrapAs(problem.Invalid, err, "kernel %s: %s%s", name, file, offsetOf(data, err))}
+	}
+	bad := func(format string, args ...any) (Spec, error) {
+		return Spec{}, &specError{name, problem.Wrap(problem.New(problem.Invalid, format, args...), "kernel %s: %s", name, file)}
+	}
+	if len(raw.Argv) == 0 || raw.Argv[0] == "" {
+		return bad("argv is missing: want the command that starts the kernel")
+	}
+	switch raw.InterruptMode {
+	case "":
+		raw.InterruptMode = "signal"
+	case "signal", "message":
+	default:
+		return bad(`interrupt_mode %q: want "signal" or "message"`, raw.InterruptMode)
+	}
+	if raw.DisplayName == "" {
+		raw.DisplayName = name
+	}
+	return Spec{
+		Name: name, Dir: dir, Argv: raw.Argv, DisplayName: raw.DisplayName, Language: raw.Language,
+		InterruptMode: raw.InterruptMode, Env: raw.Env, Metadata: raw.Metadata,
+		KernelProtocolVersion: raw.KernelProtocolVersion,
+	}, nil
+}
+
+// offsetOf says where in data a JSON error lies: ":LINE:COLUMN".
+func offsetOf(data []byte, err error) string {
+	var syntax *json.SyntaxError
+	var typ *json.UnmarshalTypeError
+	var off int64
+	switch {
+	case errors.As(err, &syntax):
+		off = syntax.Offset
+	case errors.As(err, &typ):
+		off = typ.Offset
+	default:
+		return ""
+	}
+	before := string(data[:min(max(off, 0), int64(len(data)))])
+	line := strings.Count(before, "\n") + 1
+	return ":" + itoa(line) + ":" + itoa(len(before)-strings.LastIndex(before, "\n"))
+}
+
+func readBounded(file string, limit int64) ([]byte, error) {
+	f, err := os.Open(file)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	if st, err := f.Stat(); err != nil {
+		return nil, err
+	} else if !st.Mode().IsRegular() {
+		return nil, problem.New(problem.Invalid, "%s is not a regular file", file)
+	}
+	data, err := io.ReadAll(io.LimitReader(f, limit+1))
+	if err == nil && int64(len(data)) > limit {
+		return nil, problem.New(problem.TooLarge, "%s is larger than %d bytes", file, limit)
+	}
+	return data, err
+}

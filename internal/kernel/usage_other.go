@@ -1,0 +1,5 @@
+//go:build unix && !linux
+
+package kernel
+
+func treeUsage(int) Usage { return Usage{} }
