@@ -1,0 +1,97 @@
+package api
+
+import (
+	"encoding/json"
+	"errors"
+	"net/http"
+
+	"quire/internal/problem"
+)
+
+// statuses gives each kind of problem its HTTP status; nothing else does.
+var statuses = map[problem.Kind]int{
+	problem.Internal:    http.StatusInternalServerError,
+	problem.Invalid:     http.StatusBadRequest,
+	problem.NotFound:    http.StatusNotFound,
+	problem.Exists:      http.StatusConflict,
+	problem.Denied:      http.StatusForbidden,
+	problem.Conflict:    http.StatusConflict,
+	problem.TooLarge:    http.StatusRequestEntityTooLarge,
+	problem.Timeout:     http.StatusGatewayTimeout,
+	problem.Canceled:    499, // the caller went away; nobody reads it
+	problem.Unavailable: http.StatusServiceUnavailable,
+}
+
+// Status returns the HTTP status for err.
+func Status(err error) int {
+	var tooLarge *http.MaxBytesError
+	if errors.As(err, &tooLarge) {
+		return http.StatusRequestEntityTooLarge
+	}
+	return statuses[problem.KindOf(err)]
+}
+
+// details is an RFC 9457 problem, with Jupyter's two fields beside it, which
+// its clients show.
+type details struct {
+	Type      string `json:"type"`
+	Title     string `json:"title"`
+	Status    int    `json:"status"`
+	Detail    string `json:"detail"`
+	RequestID string `json:"requestId,omitempty"`
+	Message   string `json:"message"`
+	Reason    string `json:"reason"`
+}
+
+// ErrorText returns what a person may see of err. What is our own fault, or
+// comes from a service behind us, stays in the log.
+func ErrorText(err error) string {
+	switch problem.KindOf(err) {
+	case problem.Internal:
+		return "something went wrong here; the server's log says what, under this request's id"
+	default:
+		return clip(err.Error(), 2000)
+	}
+}
+
+func writeProblem(w http.ResponseWriter, r *http.Request, status int, err error) {
+	kind := problem.KindOf(err).String()
+	body := details{
+		Type: "about:blank", Title: http.StatusText(status), Status: status,
+		Detail: ErrorText(err), RequestID: RequestID(r.Context()),
+		Message: ErrorText(err), Reason: kind,
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(status)
+	_ = json.NewEncoder(w).Encode(body)
+}
+
+// WriteJSON answers with v as JSON.
+func WriteJSON(w http.ResponseWriter, status int, v any) error {
+	data, err := json.Marshal(v)
+	if err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(status)
+	_, err = w.Write(append(data, '\n'))
+	return err
+}
+
+// ReadJSON decodes a request's body, which must be one JSON object without
+// unknown fields, into v. Its errors are of kind Invalid or TooLarge.
+func ReadJSON(r *http.Request, v any) error {
+	dec := json.NewDecoder(r.Body)
+	dec.DisallowUnknownFields()
+	err := dec.Decode(v)
+	var tooLarge *http.MaxBytesError
+	switch {
+	case errors.As(err, &tooLarge):
+		return problem.New(problem.TooLarge, "the request has over %d bytes", tooLarge.Limit)
+	case err != nil:
+		return problem.WrapAs(problem.Invalid, err, "reading the request's JSON")
+	case dec.More():
+		return problem.New(problem.Invalid, "the request has more after its JSON")
+	}
+	return nil
+}
