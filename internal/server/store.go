@@ -17,14 +17,14 @@ import (
 // OpenPath finds the store of one file that a person named, and the file's path
 // in it. It is the only place that knows which driver serves which name:
 //
-//   - standard input for Get, standard output for Put
-//     s3://bucket/key                Amazon S3, or what AWS_ENDPOINT_URL_S3,
-//     AWS_ENDPOINT_URL or BOTO3_ENDPOINT_URL names
-//     gs://bucket/key                Google Cloud Storage
-//     az://container/key             Azure Blob Storage, of AZURE_STORAGE_ACCOUNT
-//     abs://account.blob.core.windows.net/container/key
-//     http://..., https://...        a web server; GitHub's page of a file is read raw
-//     file:///path, path             a file of this machine, or a device or named pipe
+//   - "-": standard input for Get, standard output for Put
+//   - s3://bucket/key: Amazon S3, or what AWS_ENDPOINT_URL_S3, AWS_ENDPOINT_URL
+//     or BOTO3_ENDPOINT_URL names
+//   - gs://bucket/key: Google Cloud Storage
+//   - az://container/key: Azure Blob Storage, of AZURE_STORAGE_ACCOUNT
+//   - abs://account.blob.core.windows.net/container/key: the same
+//   - http://..., https://...: a web server; GitHub's page of a file is read raw
+//   - file:///path, path: a file of this machine, or a device or named pipe
 //
 // Nothing remote is asked before the store is first used, so a wrong bucket or
 // credential shows at the first Get or Put. A local folder is opened at once: one
