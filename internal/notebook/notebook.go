@@ -18,6 +18,10 @@ type Notebook struct {
 	Metadata Object // never nil once read
 	Cells    []*Cell
 	Extra    Object // unknown top-level fields, kept as they are; nil when there are none
+
+	// Warnings says what was wrong with the document that was read and was put
+	// right or let pass, each with its place; at most about 100. It is not written.
+	Warnings []string
 }
 
 // A CellType is the kind of a cell.
