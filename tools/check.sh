@@ -1,0 +1,33 @@
+#!/bin/sh
+# The quick loop: no network, no kernel, no Python installation needed.
+set -eu
+cd "$(dirname "$0")/.."
+export GOPROXY=off GOFLAGS=-mod=mod
+unset QUIRE_TEST_KERNELS QUIRE_TEST_S3_SERVER QUIRE_TEST_PAPERMILL QUIRE_TEST_PYTHON
+
+# tool NAME ARGS...: a tool of tools/go.mod, where its source is on this machine.
+tool() {
+	name=$1
+	shift
+	if go tool -modfile=tools/go.mod -n "$name" >/dev/null 2>&1; then
+		go tool -modfile=tools/go.mod "$name" "$@"
+	elif [ "$name" = gofumpt ]; then
+		gofmt "$@"
+	else
+		echo "check: $name is not in the module cache, left out (go mod download in tools/ brings it)" >&2
+	fi
+}
+
+files=$(git ls-files --cached --others --exclude-standard '*.go')
+unformatted=$(tool gofumpt -l $files)
+[ -z "$unformatted" ] || {
+	echo "not formatted:"
+	echo "$unformatted"
+	exit 1
+}
+unset GOFLAGS
+go vet ./...
+tool staticcheck ./...
+race=
+if command -v "${CC:-gcc}" >/dev/null 2>&1; then race=-race; fi
+go test $race -short ./...
