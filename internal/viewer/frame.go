@@ -1,0 +1,136 @@
+package viewer
+
+import (
+	"encoding/json"
+	"io"
+	"strings"
+
+	"quire/internal/notebook"
+	"quire/internal/problem"
+)
+
+// FrameCSP is the policy under which RenderFrame's document must be served:
+// sandboxed without an origin, so that neither cookies nor storage nor any page
+// of ours can be reached; inline script may run and draw, nothing may be loaded
+// or sent anywhere. frameScript is the address of our own drawing script, "" for none.
+func FrameCSP(frameScript string) string {
+	return "sandbox allow-scripts; default-src 'none'; script-src 'unsafe-inline' " + strings.TrimSpace("'unsafe-eval' "+frameScript) +
+		"; style-src 'unsafe-inline'; img-src data: blob:; font-src data:; form-action 'none'; base-uri 'none'"
+}
+
+// scriptTypes are the media types that only a script can draw, by prefix.
+var scriptTypes = []string{
+	"application/vnd.plotly.", "application/vnd.vegalite.", "application/vnd.vega.", "application/vnd.bokehjs_exec",
+	"application/vnd.bokehjs_load", "application/vnd.holoviews_", "application/vnd.mermaid", "text/vnd.mermaid", "application/geo+json",
+}
+
+// ScriptType returns the media type of an output that must be drawn by script
+// inside a frame, "" when the output can be shown without.
+func ScriptType(o *notebook.Output) string {
+	for _, mime := range sortedKeys(o.Data) {
+		for _, prefix := range scriptTypes {
+			if strings.HasPrefix(mime, prefix) {
+				return mime
+			}
+		}
+	}
+	if s, ok := o.Data[mimeHTML].(string); ok && needsFrame(s) {
+		return mimeHTML
+	}
+	return ""
+}
+
+// frameTags are the elements without which HTML is not what its author meant.
+var frameTags = []string{"script", "iframe", "object", "embed", "svg", "canvas", "video", "audio", "form", "input", "button", "link", "style"}
+
+// needsFrame reports whether HTML has elements that never stand on the page
+// itself. The style that pandas puts before every table does not count.
+func needsFrame(src string) bool {
+	for {
+		i := strings.IndexByte(src, '<')
+		if i < 0 {
+			return false
+		}
+		src = src[i+1:]
+		for _, tag := range frameTags {
+			if len(src) <= len(tag) || !strings.EqualFold(src[:len(tag)], tag) {
+				continue
+			}
+			if next := src[len(tag)]; next != ' ' && next != '>' && next != '/' && next != '\n' && next != '\t' && next != '\r' {
+				continue
+			}
+			if tag == "style" && strings.HasPrefix(strings.TrimSpace(src[len(tag):]), "scoped") {
+				continue
+			}
+			return true
+		}
+	}
+}
+
+// sanitizedHasContent reports whether something is left to see of HTML once it
+// is sanitized.
+func sanitizedHasContent(src string) bool {
+	if len(src) > 1<<20 {
+		return false
+	}
+	clean := sanitize(src, reference{})
+	for {
+		i := strings.IndexByte(clean, '<')
+		if i < 0 {
+			return strings.TrimSpace(clean) != ""
+		}
+		if strings.TrimSpace(clean[:i]) != "" || strings.HasPrefix(clean[i:], "<img") {
+			return true
+		}
+		end := strings.IndexByte(clean[i:], '>')
+		if end < 0 {
+			return false
+		}
+		clean = clean[i+end+1:]
+	}
+}
+
+// RenderFrame writes the document that stands in the frame of one output. It
+// is hostile by nature: serve it under FrameCSP, with nosniff, from an origin
+// that holds nothing. HTML stands in it as its author wrote it. Of any other
+// type the data stands in an element of type application/json with id "data",
+// which the script at frameScript reads to draw it; "" leaves only a notice.
+func RenderFrame(w io.Writer, o *notebook.Output, frameScript string) error {
+	mime := ScriptType(o)
+	if mime == "" {
+		return problem.New(problem.NotFound, "the output needs no frame")
+	}
+	var b strings.Builder
+	b.WriteString("<!doctype html>\n<html><head><meta charset=\"utf-8\"><meta name=\"viewport\" content=\"width=device-width\"></head>\n<body>\n")
+	switch data := dataText(o, mime); {
+	case mime == mimeHTML:
+		b.WriteString(data)
+	case frameScript == "":
+		b.WriteString("<p>This output can not be drawn here.</p>")
+	default:
+		safe, err := json.Marshal(map[string]any{"mime": mime, "data": json.RawMessage(asJSON(o.Data[mime]))})
+		if err != nil {
+			return problem.WrapAs(problem.Invalid, err, "output of type %s", mime)
+		}
+		// json.Marshal writes <, > and & as \u003c and so on: the text cannot
+		// end the element that it stands in.
+		b.WriteString(`<div id="output"></div><script id="data" type="application/json">`)
+		b.Write(safe)
+		b.WriteString(`</script><script src="` + esc(frameScript) + `"></script>`)
+	}
+	b.WriteString("\n</body></html>\n")
+	_, err := io.WriteString(w, b.String())
+	return problem.Wrap(err, "writing the frame of an output")
+}
+
+// asJSON returns the data of a media type as JSON text.
+func asJSON(v any) []byte {
+	if raw, ok := v.(notebook.Raw); ok {
+		return raw
+	}
+	if s, ok := v.(string); ok {
+		text, _ := json.Marshal(s)
+		return text
+	}
+	return []byte(compact(v, 0))
+}

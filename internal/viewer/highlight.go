@@ -1,0 +1,173 @@
+package viewer
+
+import (
+	"crypto/sha256"
+	"html"
+	"strings"
+	"sync"
+
+	"github.com/alecthomas/chroma/v2"
+	"github.com/alecthomas/chroma/v2/lexers"
+)
+
+// Bounds of coloured code. What is over them is shown in one colour.
+const (
+	maxHighlightBytes = 64 << 10 // of languages that chroma reads, at about 2 MB/s
+	maxPythonBytes    = 1 << 20  // of Python, which is read here, at about 100 MB/s
+)
+
+// A Cache keeps coloured code by the hash of its text, so that pages that show
+// the same cell pay for it once. A nil Cache keeps nothing. It is safe for
+// concurrent use.
+type Cache struct {
+	mu     sync.Mutex
+	limit  int
+	size   int
+	recent map[[32]byte]string
+	older  map[[32]byte]string
+}
+
+// NewCache returns a cache of up to about limit bytes; 0 means 16 MiB.
+func NewCache(limit int) *Cache {
+	if limit <= 0 {
+		limit = 16 << 20
+	}
+	return &Cache{limit: limit, recent: map[[32]byte]string{}}
+}
+
+// get and put keep two generations: when the recent one has half of the limit
+// it becomes the older one, and what was in the older one goes.
+func (c *Cache) get(key [32]byte) (string, bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if v, ok := c.recent[key]; ok {
+		return v, true
+	}
+	v, ok := c.older[key]
+	if ok {
+		c.add(key, v)
+	}
+	return v, ok
+}
+
+func (c *Cache) put(key [32]byte, v string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.add(key, v)
+}
+
+func (c *Cache) add(key [32]byte, v string) {
+	if _, ok := c.recent[key]; ok {
+		return
+	}
+	c.recent[key] = v
+	if c.size += len(v) + 64; c.size > c.limit/2 {
+		c.older, c.recent, c.size = c.recent, map[[32]byte]string{}, 0
+	}
+}
+
+// highlight returns code as escaped HTML with the classes of Pygments.
+func (c *Cache) highlight(code, lang string) string {
+	lang = strings.ToLower(lang)
+	if isPython(lang) && len(code) <= maxPythonBytes {
+		return highlightPython(code)
+	}
+	if lang == "" || len(code) > maxHighlightBytes || len(lang) > 40 {
+		return esc(code)
+	}
+	if c == nil {
+		return chromaHTML(code, lang)
+	}
+	key := sha256.Sum256([]byte(lang + "\x00" + code))
+	if v, ok := c.get(key); ok {
+		return v
+	}
+	v := chromaHTML(code, lang)
+	c.put(key, v)
+	return v
+}
+
+func isPython(lang string) bool {
+	switch lang {
+	case "python", "python3", "py", "ipython", "ipython3", "python2", "pyspark":
+		return true
+	}
+	return false
+}
+
+// chromaNames maps what notebooks call a language to what chroma calls it.
+var chromaNames = map[string]string{
+	"c++11": "cpp", "c++14": "cpp", "c++17": "cpp", "c++20": "cpp", "f#": "fsharp", ".net-csharp": "csharp",
+	"nodejs": "javascript", "ir": "r", "sqlite": "sql", "presto": "sql", "spark": "sql", "sparksql": "sql", "sh": "bash",
+}
+
+func chromaHTML(code, lang string) string {
+	if name, ok := chromaNames[lang]; ok {
+		lang = name
+	}
+	lexer := lexers.Get(lang)
+	if lexer == nil {
+		return esc(code)
+	}
+	tokens, err := chroma.Coalesce(lexer).Tokenise(nil, code)
+	if err != nil {
+		return esc(code)
+	}
+	var out strings.Builder
+	out.Grow(len(code) * 2)
+	for t := tokens(); t != chroma.EOF; t = tokens() {
+		class := tokenClass(t.Type)
+		if class == "" {
+			out.WriteString(html.EscapeString(t.Value))
+			continue
+		}
+		out.WriteString(`<span class="` + class + `">`)
+		out.WriteString(html.EscapeString(t.Value))
+		out.WriteString(`</span>`)
+	}
+	s := out.String()
+	if !strings.HasSuffix(code, "\n") { // some lexers add one
+		s = strings.TrimSuffix(s, "\n")
+	}
+	return s
+}
+
+func tokenClass(t chroma.TokenType) string {
+	for _, try := range []chroma.TokenType{t, t.SubCategory(), t.Category()} {
+		if class, ok := chroma.StandardTypes[try]; ok {
+			switch class {
+			case "n", "w", "p", "err", "", "chroma":
+				return ""
+			}
+			return class
+		}
+	}
+	return ""
+}
+
+// magics maps a cell magic of IPython to the language of what follows it.
+var magics = map[string]string{
+	"sql": "sql", "bash": "bash", "sh": "bash", "script": "bash", "html": "html", "HTML": "html", "javascript": "javascript",
+	"js": "javascript", "latex": "latex", "R": "r", "perl": "perl", "ruby": "ruby", "svg": "xml", "SVG": "xml", "markdown": "markdown",
+	"sparksql": "sql", "spark": "scala", "cython": "python", "writefile": "", "file": "",
+}
+
+// source returns the code of a cell, coloured; the first line may be a magic
+// that says what language the others are in.
+func (c *Cache) source(code, lang string) string {
+	trimmed := strings.TrimLeft(code, " \t\r\n")
+	if !strings.HasPrefix(trimmed, "%%") {
+		return c.highlight(code, lang)
+	}
+	head := len(code) - len(trimmed)
+	end := strings.IndexByte(trimmed, '\n')
+	if end < 0 {
+		return code[:head] + `<span class="nd">` + esc(trimmed) + `</span>`
+	}
+	line, rest := trimmed[:end+1], trimmed[end+1:]
+	name, _, _ := strings.Cut(strings.TrimSpace(line[2:]), " ")
+	if l, ok := magics[name]; ok {
+		lang = l
+	}
+	return code[:head] + `<span class="nd">` + esc(line) + `</span>` + c.highlight(rest, lang)
+}
