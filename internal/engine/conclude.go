@@ -1,0 +1,86 @@
+package engine
+
+import (
+	"encoding/json"
+
+	"quire/internal/notebook"
+)
+
+// conclude writes into the notebook how the run went. After it the notebook
+// does not change any more.
+func (r *run) conclude(env *environment) {
+	end := r.now()
+	res := r.result
+	pm := object(r.nb.Metadata, "papermill")
+	pm["end_time"], pm["duration"] = isoTime(end), seconds(end.Sub(r.start))
+	pm["exception"] = nil
+	if !res.Status.OK() {
+		pm["exception"] = true
+	}
+	r.mu.Lock()
+	if w := r.widgets.metadata(); w != nil {
+		r.nb.Metadata["widgets"] = w
+	}
+	r.mu.Unlock()
+	res.Cells.Pending = 0
+	for _, c := range r.nb.Cells {
+		if cellStatus(c) == cellPending && lookup(c.Metadata, "quire")["skipped"] == nil {
+			res.Cells.Pending++
+		}
+	}
+	if res.Error != nil {
+		i := res.Error.Cell
+		addMarkers(r.nb, i)
+		initMetadata(r.nb, r.req.Version)
+		r.shift(i)
+	}
+	own := notebook.Object{
+		"version": r.req.Version, "run": r.id, "status": string(res.Status),
+		"environment": env.object(),
+		"usage":       rawJSON(res.Usage),
+		"cells":       rawJSON(res.Cells),
+	}
+	if res.Reason != "" {
+		own["reason"] = res.Reason
+	}
+	if res.Error != nil {
+		own["error"] = rawJSON(map[string]any{"cell": res.Error.Cell, "ename": res.Error.Ename, "evalue": clip(res.Error.Evalue, 4096)})
+	}
+	if len(res.Records) > 0 {
+		own["records"] = rawJSON(res.Records)
+	}
+	if len(res.Checks) > 0 {
+		own["checks"] = rawJSON(res.Checks)
+	}
+	if names := r.secretNames(); len(names) > 0 {
+		own["secrets"] = rawJSON(names)
+	}
+	r.concludeResume(own)
+	r.nb.Metadata["quire"] = own
+}
+
+// shift moves the cell indexes of the result behind the markers around cell i.
+func (r *run) shift(i int) {
+	moved := func(n int) int {
+		if n >= i {
+			return n + 2
+		}
+		return n + 1
+	}
+	r.result.Error.Cell = moved(i)
+	for k := range r.result.Records {
+		r.result.Records[k].Cell = moved(r.result.Records[k].Cell)
+	}
+	for k := range r.result.Checks {
+		r.result.Checks[k].Cell = moved(r.result.Checks[k].Cell)
+	}
+}
+
+// rawJSON is v as one JSON value in metadata; null when v has no JSON.
+func rawJSON(v any) notebook.Raw {
+	text, err := json.Marshal(v)
+	if err != nil {
+		return notebook.Raw("null")
+	}
+	return text
+}

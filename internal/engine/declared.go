@@ -1,0 +1,3 @@
+package engine
+
+func (r *run) checkDeclared() error { return nil }
