@@ -82,7 +82,7 @@ type Info struct {
 	Size int64
 	// ModTime is when the bytes were stored, in UTC; zero where not known.
 	ModTime time.Time
-	// ETag names the stored bytes: it changes at every Put, and equal tags of one
+	// ETag names the stored bytes: it changes when they do, and equal tags of one
 	// path mean equal bytes. It is opaque, is the same from Put, Stat and Get, and
 	// is what IfMatch takes. Empty where the medium has none; entries of a List
 	// may have none either.
