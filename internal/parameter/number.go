@@ -49,10 +49,8 @@ func parsePyFloat(text string) (float64, bool) {
 	return f, true
 }
 
-// isPySpace reports whether Python's str.strip removes r.
-func isPySpace(r rune) bool {
-	return unicode.IsSpace(r) || r >= 0x1c && r <= 0x1f
-}
+// isPySpace reports whether Python's number constructors skip r around a number.
+func isPySpace(r rune) bool { return unicode.IsSpace(r) }
 
 // asciiDigits replaces every decimal digit of another script by the ASCII one,
 // as Python's number constructors read them.

@@ -88,11 +88,15 @@ func yamlValue(data []byte) (v Value, err error) {
 			v, err = Value{}, problem.New(problem.Invalid, "not YAML: %v", r)
 		}
 	}()
-	dec := yaml.NewDecoder(bytes.NewReader(data))
+	dec := yaml.NewDecoder(bytes.NewReader(yamlDirective.ReplaceAll(data, []byte("${1}%YAML 1.1"))))
 	var doc yaml.Node
 	if err := dec.Decode(&doc); errors.Is(err, io.EOF) {
 		return Null(), nil
 	} else if err != nil {
+		// PyYAML knows the escape \/ that some JSON writers use; our parser does not.
+		if v, jsonErr := ParseJSON(data); jsonErr == nil {
+			return v, nil
+		}
 		return Value{}, yamlError(err)
 	}
 	var next yaml.Node
@@ -104,6 +108,10 @@ func yamlValue(data []byte) (v Value, err error) {
 	c := yamlReader{open: make(map[*yaml.Node]bool)}
 	return c.value(&doc, 0)
 }
+
+// yamlDirective finds the version directive at the top of a document. PyYAML
+// reads every version 1.x as 1.1; our parser refuses what is not 1.1.
+var yamlDirective = regexp.MustCompile(`\A((?:[ \t]*(?:#[^\n]*)?\r?\n)*)%YAML[ \t]+1\.[0-9]+`)
 
 func yamlError(err error) error {
 	return problem.New(problem.Invalid, "not YAML: %s", strings.TrimPrefix(err.Error(), "yaml: "))
@@ -253,6 +261,9 @@ func (c *yamlReader) merge(n *yaml.Node, depth int) ([]Field, error) {
 }
 
 func (c *yamlReader) key(n *yaml.Node, depth int) (Value, error) {
+	if n.Kind == yaml.ScalarNode && n.Value == "=" && plain(n) {
+		return String("="), nil
+	}
 	k, err := c.value(n, depth+1)
 	if err != nil {
 		return Value{}, err
