@@ -1,4 +1,25 @@
 // Command quire is a notebook data platform in one binary.
 package main
 
-func main() {}
+import (
+	"os"
+	"os/signal"
+	"syscall"
+
+	"quire/internal/cli"
+)
+
+func main() { os.Exit(run()) }
+
+func run() int {
+	signals := make(chan os.Signal, 8)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	if !signal.Ignored(syscall.SIGHUP) { // nohup stays in force
+		signal.Notify(signals, syscall.SIGHUP)
+	}
+	// A reader that goes away is an error of the write, not the end of a run.
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
+	return cli.Main(cli.Process{
+		Args: os.Args[1:], Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr, Signals: signals,
+	})
+}

@@ -1,0 +1,115 @@
+package cli
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"quire/internal/notebook"
+	"quire/internal/problem"
+	"quire/internal/server"
+	"quire/internal/storage"
+)
+
+// A fmtConfig is the command line of quire fmt.
+type fmtConfig struct {
+	check  bool
+	asJSON bool
+}
+
+// A fmtReport is what quire fmt --json says about one notebook.
+type fmtReport struct {
+	Path    string `json:"path"`
+	Changed bool   `json:"changed"`           // it was not as nbformat writes it
+	Written bool   `json:"written"`           // it is now
+	Problem string `json:"problem,omitempty"` // why it could not be done
+}
+
+func newFmtCommand(p Process) *cobra.Command {
+	c := &fmtConfig{}
+	cmd := &cobra.Command{
+		Use:   "fmt [flags] NOTEBOOK...",
+		Short: "Write notebooks as Python's nbformat would",
+		Long: `Write each notebook byte for byte as Python's nbformat would: one-space indents,
+sorted keys, lines in lists. Notebooks of version 3 become version 4. The names
+of the notebooks that were not so already are printed, and only these are
+written. A notebook that somebody changes meanwhile is left alone.
+With - it reads standard input and writes standard output.`,
+		Example: "  quire fmt report.ipynb\n  quire fmt --check *.ipynb",
+		Args:    usageArgs(cobra.MinimumNArgs(1)),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return c.run(cmd.Context(), p, args)
+		},
+		ValidArgsFunction: completeNotebooks(0),
+	}
+	cmd.Flags().BoolVar(&c.check, "check", false, "only say which differ; the status is 1 when one does")
+	cmd.Flags().BoolVar(&c.asJSON, "json", false, "print a JSON array with an object for each notebook")
+	return withExit(cmd, strings.Replace(exitHelp, "it could not be done",
+		"a notebook could not be read or written, or differs (--check)", 1))
+}
+
+func (c *fmtConfig) run(ctx context.Context, p Process, names []string) error {
+	stderr := newConsole(p)
+	reports := []fmtReport{}
+	bad := false
+	for _, name := range names {
+		report := fmtReport{Path: name}
+		err := c.one(ctx, p, name, &report)
+		if err != nil {
+			report.Problem = err.Error()
+			stderr.Println(stderr.paint(styleError, "quire fmt: "+printable(err.Error())))
+		}
+		bad = bad || err != nil || c.check && report.Changed
+		reports = append(reports, report)
+		if !c.asJSON && report.Changed && name != "-" {
+			fmt.Fprintln(p.Stdout, name)
+		}
+	}
+	if c.asJSON {
+		if err := printJSON(p.Stdout, reports); err != nil {
+			return err
+		}
+	}
+	if bad {
+		return statusError{status: exitFailed, silent: true}
+	}
+	return nil
+}
+
+// one writes one notebook as nbformat would and fills in the report.
+func (c *fmtConfig) one(ctx context.Context, p Process, name string, report *fmtReport) error {
+	store, at, err := server.OpenPath(ctx, name)
+	if err != nil {
+		return problem.Wrap(err, "reading notebook %s", name)
+	}
+	defer store.Close() //nolint:errcheck // a Put that returned has been written
+	before, info, err := storage.ReadAll(ctx, store, at, maxNotebook)
+	if err != nil {
+		return problem.Wrap(err, "reading notebook %s", name)
+	}
+	nb, err := notebook.Parse(before)
+	if err != nil {
+		return problem.Wrap(err, "reading notebook %s", name)
+	}
+	after, err := nb.Bytes()
+	if err != nil {
+		return problem.Wrap(err, "writing notebook %s", name)
+	}
+	report.Changed = !bytes.Equal(before, after)
+	switch {
+	case c.check:
+		return nil
+	case name == "-" && !c.asJSON:
+		_, err = io.Copy(p.Stdout, bytes.NewReader(after))
+	case report.Changed && name != "-":
+		_, err = storage.PutBytes(ctx, store, at, after, storage.PutOptions{IfMatch: info.ETag, ContentType: notebookType})
+	default:
+		return nil
+	}
+	report.Written = err == nil
+	return problem.Wrap(err, "writing notebook %s", name)
+}
