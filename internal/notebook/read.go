@@ -442,6 +442,9 @@ func (d *decoder) oneOutput(val []byte) (*Output, error) {
 		if err := d.extra(&o.Extra, m.key, m.val); err != nil {
 			return nil, err
 		}
+		if o.Type != DisplayData && o.Type != ExecuteResult {
+			joinText(o.Extra)
+		}
 	}
 	switch o.Type {
 	case Stream:
@@ -455,6 +458,23 @@ func (d *decoder) oneOutput(val []byte) (*Output, error) {
 		return nil, err
 	}
 	return o, nil
+}
+
+// joinText joins an unknown field named text, as nbformat does.
+func joinText(extra Object) {
+	list, ok := extra["text"].([]any)
+	if !ok {
+		return
+	}
+	var b strings.Builder
+	for _, item := range list {
+		s, ok := item.(string)
+		if !ok {
+			return
+		}
+		b.WriteString(s)
+	}
+	extra["text"] = b.String()
 }
 
 // slot returns where the field named key of an output of type t goes, nil for an

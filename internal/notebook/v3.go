@@ -147,6 +147,9 @@ func (d *decoder) oldText(c *Cell, f *oldCellFields) (err error) {
 	if c.Type == "html" {
 		c.Type = Markdown
 	}
+	if f.collapsed != nil {
+		f.extra = append(f.extra, [2][]byte{[]byte(`"collapsed"`), f.collapsed})
+	}
 	return d.oldExtra(c, f)
 }
 
