@@ -1,0 +1,312 @@
+package contents
+
+import (
+	"cmp"
+	"context"
+	"encoding/base64"
+	"encoding/json"
+	"io/fs"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/fsnotify/fsnotify"
+
+	"quire/internal/auth"
+	"quire/internal/problem"
+)
+
+// A Sort is an order of a listing; directories come first in each.
+type Sort string
+
+// The orders.
+const (
+	ByName     Sort = "name"     // the default
+	ByModified Sort = "modified" // newest first
+	BySize     Sort = "size"     // largest first
+)
+
+// ListOptions chooses what List returns.
+type ListOptions struct {
+	Sort   Sort
+	Filter string // entries whose names hold this, letter case aside
+	Since  time.Time
+	Limit  int    // the most entries of a page; 0 is all
+	Cursor string // Next of the page before, with the same Sort and Filter
+}
+
+// A Page is one page of a directory.
+type Page struct {
+	Entries []Entry
+	Next    string // "" on the last page
+	Total   int    // entries that the filter lets through; -1 when not counted
+}
+
+// List lists a directory. Hidden files, links that lead out, pipes and sockets
+// are left out.
+func (v *Volume) List(ctx context.Context, u auth.User, path string, opt ListOptions) (Page, error) {
+	path, err := v.check(u, auth.Read, path)
+	if err != nil {
+		return Page{}, err
+	}
+	if store, below, ok := v.mount(path); ok {
+		return listMount(ctx, store, path, below, opt)
+	}
+	entries, err := v.entries(path)
+	if err != nil {
+		return Page{}, err
+	}
+	entries = filter(entries, opt)
+	order := orderOf(opt.Sort)
+	if opt.Sort != ByName && opt.Sort != "" {
+		entries = slices.Clone(entries)
+		slices.SortFunc(entries, order)
+	}
+	page := Page{Total: len(entries)}
+	if opt.Cursor != "" {
+		last, err := decodeCursor(opt.Cursor)
+		if err != nil {
+			return Page{}, err
+		}
+		at, found := slices.BinarySearchFunc(entries, last, order)
+		if found {
+			at++
+		}
+		entries = entries[at:]
+	}
+	if opt.Limit > 0 && len(entries) > opt.Limit {
+		entries = entries[:opt.Limit]
+		page.Next = encodeCursor(entries[len(entries)-1])
+	}
+	page.Entries = make([]Entry, len(entries))
+	for i, e := range entries {
+		e.Writable = auth.Allow(u, auth.Write, auth.FileAt(e.Path)) == nil
+		page.Entries[i] = e
+	}
+	return page, nil
+}
+
+// entries returns all that a directory shows, ordered by name. The result is
+// shared: it must not be changed.
+func (v *Volume) entries(path string) ([]Entry, error) {
+	if path == "mounts" {
+		return v.mountEntries(), nil
+	}
+	if entries, ok := v.cache.get(path); ok {
+		return entries, nil
+	}
+	done := v.cache.begin(v.cfg.Dir, path)
+	found, _, err := v.tree.readDir(path)
+	if err != nil {
+		done(nil, false)
+		return nil, err
+	}
+	entries := make([]Entry, 0, len(found))
+	for _, d := range found {
+		if e, ok := v.describe(path, d); ok {
+			entries = append(entries, e)
+		}
+	}
+	if path == "" && len(v.cfg.Mounts) > 0 {
+		entries = append(entries, Entry{Name: "mounts", Path: "mounts", Type: Directory})
+	}
+	slices.SortFunc(entries, orderOf(ByName))
+	done(entries, true)
+	return entries, nil
+}
+
+// describe returns the entry of one name in a directory; ok is false for what
+// is not shown.
+func (v *Volume) describe(dir string, d fs.DirEntry) (Entry, bool) {
+	if checkName(d.Name()) != nil {
+		return Entry{}, false
+	}
+	path := join(dir, d.Name())
+	if d.Type()&fs.ModeSymlink != 0 {
+		info, err := v.tree.stat(path) // fails for links that are broken or lead out
+		if err != nil {
+			return Entry{}, false
+		}
+		return newEntry(path, info), true
+	}
+	if !d.IsDir() && !d.Type().IsRegular() {
+		return Entry{}, false
+	}
+	info, err := d.Info()
+	if err != nil {
+		return Entry{}, false // gone since
+	}
+	return newEntry(path, info), true
+}
+
+func filter(entries []Entry, opt ListOptions) []Entry {
+	if opt.Filter == "" && opt.Since.IsZero() {
+		return entries
+	}
+	want := strings.ToLower(opt.Filter)
+	var kept []Entry
+	for _, e := range entries {
+		if strings.Contains(strings.ToLower(e.Name), want) && !e.Modified.Before(opt.Since) {
+			kept = append(kept, e)
+		}
+	}
+	return kept
+}
+
+// orderOf returns a total order: no two entries of a directory are equal in it.
+func orderOf(s Sort) func(a, b Entry) int {
+	return func(a, b Entry) int {
+		if a.Type != b.Type && (a.Type == Directory || b.Type == Directory) {
+			if a.Type == Directory {
+				return -1
+			}
+			return 1
+		}
+		switch s {
+		case ByModified:
+			if c := b.Modified.Compare(a.Modified); c != 0 {
+				return c
+			}
+		case BySize:
+			if c := cmp.Compare(b.Size, a.Size); c != 0 {
+				return c
+			}
+		}
+		if c := strings.Compare(strings.ToLower(a.Name), strings.ToLower(b.Name)); c != 0 {
+			return c
+		}
+		return strings.Compare(a.Name, b.Name)
+	}
+}
+
+// A cursor is the last entry of a page, as far as the orders look at it.
+type cursor struct {
+	Name     string    `json:"n"`
+	Dir      bool      `json:"d,omitempty"`
+	Modified time.Time `json:"m"`
+	Size     int64     `json:"s,omitempty"`
+}
+
+func encodeCursor(e Entry) string {
+	data, _ := json.Marshal(cursor{Name: e.Name, Dir: e.Type == Directory, Modified: e.Modified, Size: e.Size})
+	return base64.RawURLEncoding.EncodeToString(data)
+}
+
+func decodeCursor(s string) (Entry, error) {
+	var c cursor
+	data, err := base64.RawURLEncoding.DecodeString(s)
+	if err == nil {
+		err = json.Unmarshal(data, &c)
+	}
+	if err != nil {
+		return Entry{}, problem.New(problem.Invalid, "the cursor %.40q was not given by this server: begin at the first page", s)
+	}
+	return Entry{Name: c.Name, Type: typeOf(c.Name, c.Dir), Modified: c.Modified, Size: c.Size}, nil
+}
+
+// listCache keeps listings of directories for as long as the operating system
+// says that nothing in them changed. Where it cannot watch a directory, nothing
+// is kept.
+type listCache struct {
+	once    sync.Once
+	mu      sync.Mutex
+	watcher *fsnotify.Watcher
+	dirs    map[string]*listing // by the path on the disk
+	paths   map[string]string   // from the volume's path to that on the disk
+}
+
+type listing struct {
+	entries []Entry
+	valid   bool
+	epoch   int // one more at each change
+}
+
+// maxWatched is how many directories are watched at most.
+const maxWatched = 1024
+
+func (c *listCache) start() {
+	c.dirs, c.paths = map[string]*listing{}, map[string]string{}
+	w, err := fsnotify.NewBufferedWatcher(64)
+	if err != nil {
+		return
+	}
+	c.watcher = w
+	go func() {
+		for {
+			select {
+			case event, ok := <-w.Events:
+				if !ok {
+					return
+				}
+				c.drop(event.Name)
+			case _, ok := <-w.Errors:
+				if !ok {
+					return
+				}
+				c.dropAll() // events were lost
+			}
+		}
+	}()
+}
+
+func (c *listCache) get(path string) ([]Entry, bool) {
+	c.once.Do(c.start)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	l := c.dirs[c.paths[path]]
+	if l == nil || !l.valid {
+		return nil, false
+	}
+	return l.entries, true
+}
+
+// begin watches a directory before it is read. The result is called with what
+// was read; it is kept only when nothing changed meanwhile.
+func (c *listCache) begin(root, path string) func([]Entry, bool) {
+	disk := diskPath(root, path)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	l := c.dirs[disk]
+	if l == nil {
+		if c.watcher == nil || len(c.dirs) >= maxWatched || c.watcher.Add(disk) != nil {
+			return func([]Entry, bool) {}
+		}
+		l = &listing{}
+		c.dirs[disk], c.paths[path] = l, disk
+	}
+	epoch := l.epoch
+	return func(entries []Entry, ok bool) {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		if ok && l.epoch == epoch {
+			l.entries, l.valid = entries, true
+		}
+	}
+}
+
+// drop forgets the listing that holds the file or directory name.
+func (c *listCache) drop(name string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, dir := range []string{name, parentOf(name)} {
+		if l := c.dirs[dir]; l != nil {
+			l.valid, l.entries, l.epoch = false, nil, l.epoch+1
+		}
+	}
+}
+
+func (c *listCache) dropAll() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, l := range c.dirs {
+		l.valid, l.entries, l.epoch = false, nil, l.epoch+1
+	}
+}
+
+func (c *listCache) close() {
+	c.once.Do(c.start)
+	if c.watcher != nil {
+		_ = c.watcher.Close()
+	}
+}
