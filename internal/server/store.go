@@ -54,8 +54,16 @@ func OpenPath(ctx context.Context, name string) (storage.Store, string, error) {
 	}
 }
 
-func openRemote(scheme, _ string) (storage.Store, string, error) {
+func openRemote(scheme, name string) (storage.Store, string, error) {
 	switch scheme {
+	case "s3", "s3a", "s3n":
+		return openS3(name)
+	case "gs", "gcs":
+		return openGCS(name)
+	case "az", "azure", "abs", "wasb", "wasbs":
+		return openAzure(scheme, name)
+	case "http", "https":
+		return openWeb(name)
 	case "hdfs", "adl":
 		return nil, "", problem.New(problem.Invalid, "%s:// is not supported: copy the file to a disk or an object store first", scheme)
 	}

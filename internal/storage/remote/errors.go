@@ -46,7 +46,8 @@ func kindOfStatus(e *statusError) (problem.Kind, string) {
 	switch e.code {
 	case "NoSuchBucket", "ContainerNotFound":
 		return problem.NotFound, "there is no such bucket"
-	case "InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken", "InvalidToken", "AuthenticationFailed":
+	case "InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken", "InvalidToken", "AuthenticationFailed",
+		"XAdminUserNotFound":
 		return problem.Denied, "the credentials were refused"
 	case "EntityTooLarge", "RequestBodyTooLarge":
 		return problem.TooLarge, "the store takes no file of this size"
