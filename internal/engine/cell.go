@@ -29,11 +29,14 @@ func (r *run) runCells() {
 			break
 		}
 		v := r.runCell(i)
+		if v.status == Succeeded && r.nb.Cells[i].HasTag(tagInjected) {
+			v = r.assignSecrets()
+		}
 		if v.status == Succeeded {
 			continue
 		}
 		r.result.Status, r.result.Reason, r.result.Error = v.status, v.reason, v.err
-		if v.status == Failed && v.err.Ename == checkEname {
+		if v.status == Failed && v.err != nil && v.err.Ename == checkEname {
 			r.runChecks(i + 1)
 		}
 		break
@@ -231,7 +234,7 @@ func (r *run) attempt(state *cellState, timeout time.Duration) verdict {
 	defer r.mu.Unlock()
 	r.current, r.cur = "", nil
 	r.flushStreams(state)
-	r.result.Cells.Executed++
+
 	return r.judge(state, cause, killed, err)
 }
 
@@ -311,7 +314,9 @@ func (r *run) settle(state *cellState, v verdict, start time.Time) {
 	}
 	state.done, state.dirty = true, false
 	state.streams = nil
-	r.states = append(r.states, state)
+	if state.reply != nil {
+		r.result.Cells.Executed++
+	}
 	r.keep(state.index, c)
 	r.mu.Unlock()
 	status := cellCompleted

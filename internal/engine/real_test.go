@@ -38,11 +38,18 @@ func pythonCases(t *testing.T, name string) {
 		name string
 		test func(t *testing.T, kernelName string)
 	}{
-		{"simple", testSimple},
+		{"simple", testSimple}, {"interrupt", testInterrupt}, {"secrets", testSecrets}, {"retries", testRetries},
+		{"autosave", testAutosave}, {"widgets", testWidgets},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			tt.test(t, name)
+		})
+	}
+	for _, tt := range slices.Concat(papermillCases, ownCases) {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			testCase(t, name, tt)
 		})
 	}
 }
@@ -56,7 +63,11 @@ func book(kernelName string, cells ...string) *notebook.Notebook {
 		c := notebook.NewCode(text)
 		if tags, source, ok := strings.Cut(text, ":::"); ok {
 			c = notebook.NewCode(source)
-			c.SetTags(strings.Split(tags, ","))
+			list := strings.Split(tags, ",")
+			if list[0] == "md" {
+				c, list = notebook.NewMarkdown(source), list[1:]
+			}
+			c.SetTags(list)
 		}
 		nb.Cells = append(nb.Cells, c)
 	}

@@ -42,7 +42,6 @@ type run struct {
 	late        map[int]*cellState // finished cells with changes to store
 	displays    map[string][]*display
 	widgets     widgets
-	states      []*cellState
 	recordBytes int
 
 	stop     *stopper

@@ -68,7 +68,7 @@ func (r *run) openSpill(c *cellState, name, file string) *spill {
 // spillStream moves a stream over to a file: all that the notebook holds of it,
 // then the new text, so that the file is whole.
 func (r *run) spillStream(c *cellState, name, text string) {
-	s := r.openSpill(c, name, fmt.Sprintf("cell-%d.%s.txt", c.index, name))
+	s := r.openSpill(c, name, fmt.Sprintf("cell-%d.%s.txt", c.index+1, name))
 	for _, it := range c.items {
 		if it != s.notice && it.text != nil && it.out.Name == name {
 			s.write(it.text.String())
@@ -81,7 +81,7 @@ func (r *run) spillStream(c *cellState, name, text string) {
 func (r *run) spillOutput(c *cellState, o *notebook.Output) {
 	s := c.spills["outputs"]
 	if s == nil {
-		s = r.openSpill(c, "outputs", fmt.Sprintf("cell-%d.outputs.jsonl", c.index))
+		s = r.openSpill(c, "outputs", fmt.Sprintf("cell-%d.outputs.jsonl", c.index+1))
 	}
 	line, err := notebook.MarshalOutput(o)
 	if err != nil {

@@ -180,7 +180,7 @@ func (r *run) runChecks(from int) {
 		if c.Type == notebook.Code && !c.HasTag(tagCheck) || r.stop.ctx.Err() != nil {
 			return
 		}
-		if v := r.runCell(i); v.status != Succeeded && (v.status != Failed || v.err.Ename != checkEname) {
+		if v := r.runCell(i); v.status != Succeeded && (v.status != Failed || v.err == nil || v.err.Ename != checkEname) {
 			return
 		}
 	}
