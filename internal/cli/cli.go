@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -19,15 +20,23 @@ type Process struct {
 	Stderr  *os.File
 	Signals <-chan os.Signal // what asks the command to end; may be nil
 
-	now func() time.Time // nil is time.Now
+	now   func() time.Time // nil is time.Now
+	force <-chan struct{}  // closed when the command is to end at once
 }
 
+// forceGrace is how long a command may take to put its things away once it is
+// told to end at once.
+const forceGrace = 2 * time.Second
+
 // Main runs the command that p.Args name and returns its exit status. The
-// first signal asks the command to end in order; the second ends it at once.
+// first signal asks the command to end in order, the second to end at once; a
+// third, or two seconds, end it as it is.
 func Main(p Process) int {
 	if p.now == nil {
 		p.now = time.Now
 	}
+	force := make(chan struct{})
+	p.force = force
 	ctx, cancel := context.WithCancelCause(context.Background())
 	defer cancel(nil)
 
@@ -35,17 +44,24 @@ func Main(p Process) int {
 	go func() { status <- execute(ctx, p) }()
 
 	var first os.Signal
+	var timeout <-chan time.Time
 	for {
 		select {
 		case s := <-status:
 			return s
+		case <-timeout:
+			return signalStatus(first)
 		case s := <-p.Signals:
-			if first != nil {
-				fmt.Fprintf(p.Stderr, "\nquire: %s again: ended at once\n", signalName(s))
-				return signalStatus(s)
+			switch {
+			case first == nil:
+				first = s
+				cancel(signalCause{s})
+			case timeout == nil:
+				timeout = time.After(forceGrace)
+				close(force)
+			default:
+				return signalStatus(first)
 			}
-			first = s
-			cancel(signalCause{s})
 		}
 	}
 }
@@ -116,8 +132,8 @@ and writes a notebook with code, outputs, parameters and timings.`,
 // been printed.
 func printError(p Process, cmd *cobra.Command, err error) {
 	var status statusError
-	if err == nil || errors.As(err, &status) && status.silent {
-		return
+	if err == nil || errors.As(err, &status) && status.silent || errors.Is(err, syscall.EPIPE) {
+		return // a reader that has gone away needs no message
 	}
 	c := newConsole(p)
 	c.Println(c.paint(styleError, cmd.CommandPath()+": "+printable(err.Error())))

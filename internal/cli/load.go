@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"strings"
 
+	"quire/internal/engine"
 	"quire/internal/notebook"
 	"quire/internal/problem"
 )
@@ -30,6 +31,16 @@ func loadNotebook(ctx context.Context, name string) (*notebook.Notebook, error) 
 	}
 	nb, err := notebook.Parse(data)
 	return nb, problem.Wrap(err, "reading notebook %s", shown(name))
+}
+
+// loadOutput is loadNotebook for the output of a run, which may still go on or
+// have been killed: what its journal holds is part of it.
+func loadOutput(ctx context.Context, name string) (*notebook.Notebook, error) {
+	if !isFile(name) {
+		return loadNotebook(ctx, name)
+	}
+	nb, _, err := engine.ReadFile(name)
+	return nb, problem.Wrap(err, "reading notebook %s", name)
 }
 
 // shown is a path for a message.

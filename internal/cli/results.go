@@ -190,7 +190,7 @@ func resultFiles(arg string) ([]string, error) {
 // result when it was only found in a folder.
 func readResult(ctx context.Context, name string, found bool) (resultRow, bool) {
 	row := resultRow{Output: name, Parameters: orderedObject{}, Records: orderedObject{}}
-	nb, err := loadNotebook(ctx, name)
+	nb, err := loadOutput(ctx, name)
 	if err != nil {
 		row.Status, row.Error = "unreadable", printable(err.Error())
 		return row, true

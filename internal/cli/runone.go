@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"quire/internal/engine"
+	"quire/internal/kernel"
 	"quire/internal/problem"
 	"quire/internal/server"
 )
@@ -100,12 +101,27 @@ func (j runJob) request(ctx context.Context) (*engine.Request, error) {
 		OnlyTags: c.onlyTags, SkipTags: c.skipTags,
 		StartTimeout: c.startTimeout, CellTimeout: max(0, c.cellTimeout),
 		Autosave: c.autosave, MaxOutput: max(0, c.maxOutput),
-		Version: version, Now: j.process.now,
+		Version: version, Now: j.process.now, StartKernel: j.startKernel,
 	}
 	if j.log.Enabled(ctx, slog.LevelDebug) {
 		req.Log = j.log
 	}
 	return req, j.resume(ctx, req)
+}
+
+// startKernel starts a kernel that is killed when the command is to end at once.
+func (j runJob) startKernel(ctx context.Context, cfg kernel.Config) (*kernel.Kernel, error) {
+	k, err := kernel.Start(ctx, cfg)
+	if err == nil {
+		go func() {
+			select {
+			case <-j.process.force:
+				_ = k.Kill() // one that is gone already is as well
+			case <-k.Done():
+			}
+		}()
+	}
+	return k, err
 }
 
 // output opens what keeps the output notebook, and returns what closes it.
@@ -133,8 +149,8 @@ func (j runJob) verdict(ctx context.Context, res *engine.Result) error {
 		j.success(res)
 		return nil
 	}
-	if res.Error != nil && len(res.Error.Traceback) > 0 && (res.Status == engine.Failed || res.Status == engine.TimedOut) {
-		j.console.Println(j.traceback(res.Error))
+	if e := res.Error; e != nil && (res.Status == engine.Failed || res.Status == engine.TimedOut) && worthShowing(e) {
+		j.console.Println(j.traceback(e))
 	}
 	return statusError{status: runStatus(ctx, res.Status), err: failure(res)}
 }
@@ -177,6 +193,11 @@ func (j runJob) traceback(e *engine.CellError) string {
 	return fmt.Sprintf("\n%s\nException encountered at \"In [%s]\":\n%s\n", strings.Repeat("-", 75), count(e), strings.TrimRight(text, "\n"))
 }
 
+// worthShowing reports whether a traceback says more than the error's line.
+func worthShowing(e *engine.CellError) bool {
+	return len(e.Traceback) > 1 || len(e.Traceback) == 1 && e.Traceback[0] != e.Ename+": "+e.Evalue
+}
+
 // count is a cell's execution count as In [N] shows it.
 func count(e *engine.CellError) string {
 	if e.ExecutionCount == nil {
@@ -193,7 +214,7 @@ func failure(res *engine.Result) error {
 	}
 	text := res.Reason
 	switch {
-	case res.Status == engine.Failed && res.Error != nil:
+	case res.Status == engine.Failed && res.Error != nil && !strings.HasPrefix(text, "check failed"):
 		text = res.Error.Error()
 	case text == "":
 		text = "the run is " + strings.ReplaceAll(string(res.Status), "_", " ")

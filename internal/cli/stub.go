@@ -25,6 +25,3 @@ func inspectNotebook(nb *notebook.Notebook, a, b string) stubInspect { return st
 func newInspectCommand(p Process) *cobra.Command {
 	return &cobra.Command{Use: "inspect", Short: "x", Run: func(*cobra.Command, []string) {}}
 }
-func newRecoverCommand(p Process) *cobra.Command {
-	return &cobra.Command{Use: "recover", Short: "x", Run: func(*cobra.Command, []string) {}}
-}
