@@ -101,9 +101,22 @@ var chromaNames = map[string]string{
 	"nodejs": "javascript", "ir": "r", "sqlite": "sql", "presto": "sql", "spark": "sql", "sparksql": "sql", "sh": "bash",
 }
 
+// lexerNames are the names of all lexers. Asking chroma for a name that it does
+// not know makes it try the name on the file patterns of every lexer.
+var lexerNames = sync.OnceValue(func() map[string]bool {
+	known := map[string]bool{}
+	for _, name := range lexers.Names(true) {
+		known[strings.ToLower(name)] = true
+	}
+	return known
+})
+
 func chromaHTML(code, lang string) string {
 	if name, ok := chromaNames[lang]; ok {
 		lang = name
+	}
+	if !lexerNames()[lang] {
+		return esc(code)
 	}
 	lexer := lexers.Get(lang)
 	if lexer == nil {

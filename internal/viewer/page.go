@@ -63,7 +63,11 @@ func oneLine(s string) string { return strings.Join(strings.Fields(s), " ") }
 // head writes the start of the article: title, facts of the run, switches.
 func (p *page) head() {
 	outlined := p.hasHeadings()
-	p.str(`<a class="q-skip" href="#q-cells">Skip to the notebook</a>`, "\n<article class=\"q-page\">\n<header class=\"q-head\">\n<h1>")
+	p.str(`<a class="q-skip" href="#q-cells">Skip to the notebook</a>`, "\n<article class=\"q-page\">\n<header class=\"q-head\">\n<h1")
+	if p.titled {
+		p.str(` id="`, esc(idPrefix+p.scribe.uniqueID(slug(p.title))), `"`)
+	}
+	p.str(">")
 	p.text(oneLine(p.title))
 	p.str("</h1>\n")
 	p.byline()

@@ -39,12 +39,13 @@ func writeJSONTree(w *bufio.Writer, text string, limit int) (cut bool) {
 	dec := json.NewDecoder(strings.NewReader(text))
 	dec.UseNumber()
 	t := &treeWriter{w: w, dec: dec}
-	t.value(0)
+	t.value("", 0)
 	return t.cut
 }
 
-// value writes the next value. Past the bounds it only reads.
-func (t *treeWriter) value(depth int) {
+// value writes the next value, with the name it has where it stands. Past the
+// bounds it only reads.
+func (t *treeWriter) value(name string, depth int) {
 	tok, err := t.dec.Token()
 	if err != nil {
 		return
@@ -55,10 +56,15 @@ func (t *treeWriter) value(depth int) {
 		if depth >= maxTreeDepth || t.nodes > maxTreeNodes {
 			t.cut = true
 			t.skip()
+			t.name(name)
 			t.w.WriteString("…")
 			return
 		}
-		t.container(tok, depth)
+		t.container(tok, name, depth)
+		return
+	}
+	t.name(name)
+	switch tok := tok.(type) {
 	case string:
 		s, cut := cutText(tok, 2000)
 		t.scalar("s", strconv.Quote(s))
@@ -75,19 +81,27 @@ func (t *treeWriter) value(depth int) {
 	}
 }
 
+func (t *treeWriter) name(name string) {
+	if name != "" {
+		t.scalar("k", name)
+		t.w.WriteString(": ")
+	}
+}
+
 func (t *treeWriter) scalar(class, s string) {
 	t.w.WriteString(`<span class="` + class + `">`)
 	escape(t.w, s)
 	t.w.WriteString("</span>")
 }
 
-func (t *treeWriter) container(open json.Delim, depth int) {
+func (t *treeWriter) container(open json.Delim, name string, depth int) {
 	word, sign := "list", "[ ]"
 	if open == '{' {
 		word, sign = "object", "{ }"
 	}
 	if !t.dec.More() {
 		_, _ = t.dec.Token()
+		t.name(name)
 		t.w.WriteString("<span>" + sign + "</span>")
 		return
 	}
@@ -95,7 +109,9 @@ func (t *treeWriter) container(open json.Delim, depth int) {
 	if depth < 2 {
 		t.w.WriteString(" open")
 	}
-	t.w.WriteString("><summary>" + word + "</summary><ul>")
+	t.w.WriteString("><summary>")
+	t.name(name)
+	t.w.WriteString(word + "</summary><ul>")
 	for n := 0; t.dec.More(); n++ {
 		if t.nodes > maxTreeNodes {
 			t.cut = true
@@ -104,19 +120,18 @@ func (t *treeWriter) container(open json.Delim, depth int) {
 			return
 		}
 		t.w.WriteString("<li>")
+		item := strconv.Itoa(n)
 		if open == '{' {
 			key, err := t.dec.Token()
 			if err != nil {
 				break
 			}
-			name, _ := key.(string)
-			name, _ = cutText(name, 500)
-			t.scalar("k", name)
-		} else {
-			t.scalar("k", strconv.Itoa(n))
+			item, _ = key.(string)
+			if item, _ = cutText(item, 500); item == "" {
+				item = `""`
+			}
 		}
-		t.w.WriteString(": ")
-		t.value(depth + 1)
+		t.value(item, depth+1)
 		t.w.WriteString("</li>")
 	}
 	_, _ = t.dec.Token()

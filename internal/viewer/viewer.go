@@ -143,6 +143,7 @@ type page struct {
 	scribe  *scribe
 	lang    string
 	title   string
+	titled  bool // the title is the first heading of the first cell, which is not shown again
 	anchors []string
 	widgets notebook.Object
 	flusher interface{ Flush() }
@@ -174,6 +175,7 @@ func newPage(w io.Writer, nb *notebook.Notebook, opts Options) *page {
 	p := &page{w: bufio.NewWriterSize(s, 32<<10), sink: s, nb: nb, opts: opts, scribe: newScribe(opts), lang: language(nb), anchors: Anchors(nb)}
 	p.flusher, _ = w.(interface{ Flush() })
 	p.title = title(nb, opts)
+	p.titled = opts.Title == "" && p.title == firstHeading(nb)
 	p.widgets = object(lookup(nb.Metadata, "widgets", "application/vnd.jupyter.widget-state+json", "state"))
 	return p
 }
@@ -212,20 +214,25 @@ func title(nb *notebook.Notebook, opts Options) string {
 		s, _ = cutText(s, 200)
 		return s
 	}
-	for _, c := range nb.Cells {
-		if c.Type != notebook.Markdown {
-			continue
-		}
-		for line := range strings.Lines(c.Source[:min(len(c.Source), 4096)]) {
-			if h, ok := strings.CutPrefix(line, "# "); ok {
-				h, _ = cutText(strings.Trim(strings.TrimSpace(h), "*_`# "), 200)
-				if h != "" {
-					return h
-				}
-			}
-		}
+	if h := firstHeading(nb); h != "" {
+		return h
 	}
 	return "Notebook"
+}
+
+// firstHeading returns the heading with which the first cell begins, when it is
+// plain text; "" otherwise.
+func firstHeading(nb *notebook.Notebook) string {
+	if len(nb.Cells) == 0 || nb.Cells[0].Type != notebook.Markdown {
+		return ""
+	}
+	line, _, _ := strings.Cut(nb.Cells[0].Source, "\n")
+	h, ok := strings.CutPrefix(line, "# ")
+	h = strings.TrimSpace(h)
+	if !ok || len(h) > 200 || strings.ContainsAny(h, "*_`#<>[]()\\$&~!") {
+		return ""
+	}
+	return h
 }
 
 // cutText returns at most limit bytes of s, ending at a character's and, where
