@@ -228,6 +228,9 @@ func (c *client) read(s *socket, conn *wire.Conn) error {
 				slog.String("channel", string(s.ch)), slog.String("err", err.Error()))
 			continue
 		}
+		if m.Type() == "iopub_welcome" { // the transport's own greeting
+			continue
+		}
 		c.deliver(m)
 	}
 }

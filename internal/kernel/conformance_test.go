@@ -96,3 +96,30 @@ func TestRealConformance(t *testing.T) {
 		})
 	}
 }
+
+// TestForkedConformance runs on those of QUIRE_TEST_KERNELS that are
+// ipykernel's, each kernel a fork.
+func TestForkedConformance(t *testing.T) {
+	for _, spec := range realKernels(t) {
+		if spec.Language != "python" {
+			continue
+		}
+		t.Run(spec.Name, func(t *testing.T) {
+			f, err := kernel.NewForkserver(t.Context(), testConfig(t, spec))
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer f.Close()
+			if !f.Forks() {
+				t.Fatal("the fork server does not run")
+			}
+			kerneltest.Run(t, kerneltest.Python, func(t *testing.T) *kernel.Kernel {
+				k, err := f.Start(t.Context(), testConfig(t, spec))
+				if err != nil {
+					t.Fatal(err)
+				}
+				return k
+			})
+		})
+	}
+}

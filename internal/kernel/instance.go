@@ -22,7 +22,7 @@ import (
 // Times of a start and an end.
 const (
 	startTries   = 5                      // with new ports each, when ports were taken
-	askEvery     = 250 * time.Millisecond // first wait before kernel_info is repeated, doubled each time
+	askEvery     = 400 * time.Millisecond // first wait before kernel_info is repeated, doubled each time
 	askMost      = time.Second
 	nudgeEvery   = 10 * time.Millisecond // the same when the reply came and only iopub is silent
 	nudgeMost    = 250 * time.Millisecond
@@ -85,6 +85,9 @@ func environment(cfg *Config) []string {
 		env = append(env, name+"="+expand(value))
 	}
 	env = append(env, "JPY_PARENT_PID="+itoa(os.Getpid()))
+	if _, set := os.LookupEnv("PYDEVD_DISABLE_FILE_VALIDATION"); !set && isIPykernel(cfg.Spec) {
+		env = append(env, "PYDEVD_DISABLE_FILE_VALIDATION=1") // or the debugger warns of itself in the first cell
+	}
 	return append(env, cfg.Env...)
 }
 

@@ -39,6 +39,7 @@ type Config struct {
 	Username     string        // in message headers; empty is "quire"
 	MaxMessage   int64         // bytes of one message; zero is wire.DefaultMaxMessage
 	Transport    string        // "tcp", "ipc" or empty: ipc for ipykernel, tcp for the others
+	Preload      []string      // Python modules that a fork server imports before it forks
 }
 
 // Validate says what is wrong with the Config.

@@ -54,6 +54,7 @@ type launch struct {
 	dir    string
 	env    []string
 	output io.Writer
+	extra  []*os.File // descriptors 3 and up
 }
 
 // startProcess starts l. The process dies with ours.
@@ -65,6 +66,7 @@ func startProcess(l launch) (*execProcess, error) {
 	cmd := exec.Command(l.argv[0], l.argv[1:]...)
 	cmd.Dir, cmd.Env = l.dir, l.env
 	cmd.Stdout, cmd.Stderr = w, w
+	cmd.ExtraFiles = l.extra
 	cmd.SysProcAttr = ownGroup()
 	p := &execProcess{cmd: cmd, done: make(chan struct{})}
 	started := make(chan error, 1)
