@@ -23,6 +23,10 @@ type verdict struct {
 // runCells executes the cells in order until one decides the run.
 func (r *run) runCells() {
 	r.result.Status = Succeeded
+	if v := r.restore(); v.status != Succeeded {
+		r.result.Status, r.result.Reason = v.status, v.reason
+		return
+	}
 	for i := r.resumeFrom(); i < len(r.nb.Cells); i++ {
 		if r.stop.ctx.Err() != nil {
 			r.result.Status, r.result.Reason = Interrupted, fmt.Sprintf("interrupted before %s", cellLabel(i))
@@ -312,6 +316,7 @@ func (r *run) settle(state *cellState, v verdict, start time.Time) {
 	if v.reason != "" {
 		setOwn(c, "reason", v.reason)
 	}
+	r.noteCheckpoint(state)
 	state.done, state.dirty = true, false
 	state.streams = nil
 	if state.reply != nil {

@@ -46,7 +46,8 @@ type run struct {
 
 	stop     *stopper
 	changes  []Change
-	identity []string // see resume.go
+	identity []string // of each cell: the hash of what leads to its end
+	plan     resumePlan
 	expected *cellState
 }
 
