@@ -32,6 +32,25 @@ func faults(page string) []string {
 	if err != nil {
 		return []string{err.Error()}
 	}
+	return treeFaults(doc)
+}
+
+// inspect returns the faults of a notebook's page, and whether anything of a
+// cell left its section.
+func inspect(page string, cells int) []string {
+	page = strings.Replace(page, Stylesheet(), "OUR-STYLE", 1)
+	doc, err := nethtml.Parse(strings.NewReader(page))
+	if err != nil {
+		return []string{err.Error()}
+	}
+	found := treeFaults(doc)
+	if e := escaped(doc, cells); e != "" {
+		found = append(found, e)
+	}
+	return found
+}
+
+func treeFaults(doc *nethtml.Node) []string {
 	var found []string
 	add := func(n *nethtml.Node, format string, args ...any) {
 		found = append(found, "<"+n.Data+">: "+fmt.Sprintf(format, args...))
@@ -51,7 +70,7 @@ func faults(page string) []string {
 		} else if !pageElements[n.Data] && n.Data != "style" || n.Namespace != "" {
 			add(n, "element is not allowed (namespace %q)", n.Namespace)
 		}
-		if n.Data == "style" && (n.FirstChild == nil || n.FirstChild.Data != Stylesheet()) {
+		if n.Data == "style" && (n.FirstChild == nil || n.FirstChild.Data != "OUR-STYLE") {
 			add(n, "a style that is not ours")
 		}
 		for _, a := range n.Attr {
@@ -129,11 +148,7 @@ func attr(n *nethtml.Node, key string) string {
 
 // escaped reports whether something of a cell left its section: the cells and
 // nothing else must be the children of main.
-func escaped(page string, cells int) string {
-	doc, err := nethtml.Parse(strings.NewReader(page))
-	if err != nil {
-		return err.Error()
-	}
+func escaped(doc *nethtml.Node, cells int) string {
 	seen := 0
 	for n := range doc.Descendants() {
 		if n.Type != nethtml.ElementNode || n.Data != "main" {

@@ -1,9 +1,9 @@
 package viewer
 
 import (
-	"html"
 	"net/url"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -66,7 +66,13 @@ func sanitize(src string, refs reference) string {
 	if !strings.ContainsAny(src, "<>&'\"\x00\r") {
 		return src
 	}
-	return policy().Sanitize(balance(src, refs))
+	b := balance(src, refs)
+	if !b.free {
+		// Names of elements and attributes are constants of ours, and so is
+		// every value: there is nothing for a second look to find.
+		return b.dst.String()
+	}
+	return policy().Sanitize(b.dst.String())
 }
 
 // policy is the last word on what passes. It allows what balance lets through
@@ -116,10 +122,11 @@ type balancer struct {
 	refs reference
 	open []string // elements written and not yet closed, outermost first
 	skip []string // elements opened and left out because they are too deep
+	free bool     // an attribute was written whose value the author chose
 }
 
-func balance(src string, refs reference) string {
-	b := balancer{refs: refs}
+func balance(src string, refs reference) *balancer {
+	b := &balancer{refs: refs}
 	b.dst.Grow(len(src) + len(src)/16)
 	z := nethtml.NewTokenizer(strings.NewReader(src))
 	z.SetMaxBuf(64 << 20)
@@ -133,7 +140,7 @@ func balance(src string, refs reference) string {
 		var attrs bool
 		if kind == nethtml.StartTagToken || kind == nethtml.EndTagToken || kind == nethtml.SelfClosingTagToken {
 			raw, more := z.TagName()
-			name, attrs = string(raw), more
+			name, attrs = elementName(raw), more
 		}
 		if dropping != "" {
 			switch {
@@ -165,11 +172,55 @@ func balance(src string, refs reference) string {
 	for i := len(b.open) - 1; i >= 0; i-- {
 		b.close(b.open[i])
 	}
-	return b.dst.String()
+	return b
 }
 
+var elementNames = func() map[string]string {
+	m := map[string]string{}
+	for name := range foreignElements {
+		m[name] = name
+	}
+	for name := range droppedContent {
+		m[name] = name
+	}
+	return m
+}()
+
+// elementName returns the name without keeping the tokenizer's buffer.
+func elementName(raw []byte) string {
+	if name, ok := elementNames[string(raw)]; ok {
+		return name
+	}
+	return "other" // neither kept nor dropped with its content
+}
+
+// text writes text escaped as the HTML parser's own writer does.
 func (b *balancer) text(z *nethtml.Tokenizer) {
-	b.dst.WriteString(html.EscapeString(string(z.Text())))
+	s := z.Text()
+	start := 0
+	for i, c := range s {
+		var rep string
+		switch c {
+		case '&':
+			rep = "&amp;"
+		case '<':
+			rep = "&lt;"
+		case '>':
+			rep = "&gt;"
+		case '"':
+			rep = "&#34;"
+		case '\'':
+			rep = "&#39;"
+		case '\r':
+			rep = "&#13;"
+		default:
+			continue
+		}
+		b.dst.Write(s[start:i])
+		b.dst.WriteString(rep)
+		start = i + 1
+	}
+	b.dst.Write(s[start:])
 }
 
 func (b *balancer) start(z *nethtml.Tokenizer, name string, attrs bool) {
@@ -198,16 +249,19 @@ func (b *balancer) start(z *nethtml.Tokenizer, name string, attrs bool) {
 	}
 	b.dst.WriteByte('<')
 	b.dst.WriteString(name)
-	seen := map[string]bool{}
-	for _, a := range kept {
-		if seen[a.Key] {
+	for i, a := range kept {
+		if slices.ContainsFunc(kept[:i], func(e nethtml.Attribute) bool { return e.Key == a.Key }) {
 			continue
 		}
-		seen[a.Key] = true
+		switch a.Key {
+		case "class", "open", "colspan", "rowspan", "span", "start", "value", "width", "height":
+		default:
+			b.free = true
+		}
 		b.dst.WriteByte(' ')
 		b.dst.WriteString(a.Key)
 		b.dst.WriteString(`="`)
-		b.dst.WriteString(html.EscapeString(a.Val))
+		b.dst.WriteString(nethtml.EscapeString(a.Val))
 		b.dst.WriteByte('"')
 	}
 	b.dst.WriteByte('>')
@@ -239,9 +293,10 @@ func (b *balancer) image(attrs []nethtml.Attribute) ([]nethtml.Attribute, bool) 
 		inLink = inLink || name == "a"
 	}
 	if u := safeURL(src); u != "" && !inLink && strings.HasPrefix(u, "http") {
-		b.dst.WriteString(`<a href="` + html.EscapeString(u) + `">` + html.EscapeString(alt) + `</a>`)
+		b.free = true
+		b.dst.WriteString(`<a href="` + nethtml.EscapeString(u) + `">` + nethtml.EscapeString(alt) + `</a>`)
 	} else {
-		b.dst.WriteString(html.EscapeString(alt))
+		b.dst.WriteString(nethtml.EscapeString(alt))
 	}
 	return nil, false
 }
