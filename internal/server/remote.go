@@ -88,10 +88,76 @@ func openWeb(name string) (storage.Store, string, error) {
 	return opened(store, key, err)
 }
 
-func openGCS(string) (storage.Store, string, error) {
-	return nil, "", problem.New(problem.Invalid, "gs:// is not supported yet")
+func openGCS(name string) (storage.Store, string, error) {
+	bucket, key, err := bucketAndKey(name)
+	if err != nil {
+		return nil, "", err
+	}
+	endpoint := os.Getenv("STORAGE_EMULATOR_HOST")
+	if endpoint != "" && schemeOf(endpoint) == "" {
+		endpoint = "http://" + endpoint
+	}
+	store, err := remote.OpenGCS(remote.GCS{Bucket: bucket, Endpoint: endpoint})
+	return opened(store, key, err)
 }
 
-func openAzure(string, string) (storage.Store, string, error) {
-	return nil, "", problem.New(problem.Invalid, "Azure is not supported yet")
+// openAzure serves az://container/key of the account that the environment names,
+// and abs://account.blob.core.windows.net/container/key?signature, in which the
+// signature is optional.
+func openAzure(scheme, name string) (storage.Store, string, error) {
+	cfg := remote.Azure{
+		Account: os.Getenv("AZURE_STORAGE_ACCOUNT"),
+		Key:     env("AZURE_STORAGE_KEY", "AZURE_STORAGE_ACCESS_KEY"),
+		SAS:     os.Getenv("AZURE_STORAGE_SAS_TOKEN"),
+	}
+	connectionString(&cfg, os.Getenv("AZURE_STORAGE_CONNECTION_STRING"))
+	if scheme == "abs" {
+		plain, sas, _ := strings.Cut(name, "?")
+		_, rest, _ := strings.Cut(plain, "://")
+		host, path, _ := strings.Cut(rest, "/")
+		account, _, full := strings.Cut(host, ".")
+		if !full {
+			return nil, "", problem.New(problem.Invalid, "%.200q: want abs://account.blob.core.windows.net/container/folder/file.ipynb", plain)
+		}
+		if account != cfg.Account {
+			cfg.Key, cfg.SAS = "", "" // they are another account's
+		}
+		cfg.Account, cfg.Endpoint = account, "https://"+host
+		if sas != "" {
+			cfg.Key, cfg.SAS = "", sas
+		}
+		name = "az://" + path
+	}
+	container, key, err := bucketAndKey(name)
+	if err != nil {
+		return nil, "", err
+	}
+	cfg.Container = container
+	if cfg.Key == "" && cfg.SAS == "" {
+		cfg.Token = remote.AzureLogin{
+			TenantID:           os.Getenv("AZURE_TENANT_ID"),
+			ClientID:           os.Getenv("AZURE_CLIENT_ID"),
+			ClientSecret:       os.Getenv("AZURE_CLIENT_SECRET"),
+			FederatedTokenFile: os.Getenv("AZURE_FEDERATED_TOKEN_FILE"),
+		}.Token()
+	}
+	store, err := remote.OpenAzure(cfg)
+	return opened(store, key, err)
+}
+
+// connectionString reads "AccountName=...;AccountKey=...;BlobEndpoint=...".
+func connectionString(cfg *remote.Azure, s string) {
+	for field := range strings.SplitSeq(s, ";") {
+		name, value, _ := strings.Cut(field, "=")
+		switch strings.TrimSpace(name) {
+		case "AccountName":
+			cfg.Account = value
+		case "AccountKey":
+			cfg.Key = value
+		case "SharedAccessSignature":
+			cfg.SAS = value
+		case "BlobEndpoint":
+			cfg.Endpoint = value
+		}
+	}
 }

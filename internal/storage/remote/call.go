@@ -257,3 +257,19 @@ func drain(resp *http.Response) error {
 	_, _ = io.Copy(io.Discard, io.LimitReader(resp.Body, maxErrorBytes)) // the answer is known already
 	return resp.Body.Close()
 }
+
+// small sends c and reads all of its answer, bounded: a page of 1,000 names takes
+// less than 2 MB.
+func (k *caller) small(ctx context.Context, c call) (http.Header, []byte, error) {
+	resp, err := k.do(ctx, c)
+	if err != nil {
+		return nil, nil, err
+	}
+	defer func() { _ = resp.Body.Close() }()
+	const most = 16 << 20
+	body, err := io.ReadAll(io.LimitReader(resp.Body, most))
+	if err != nil {
+		return nil, nil, fmt.Errorf("reading the answer: %w", err)
+	}
+	return resp.Header, body, nil
+}

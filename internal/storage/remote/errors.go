@@ -107,3 +107,11 @@ func isStatus(err error, want int) bool {
 	var status *statusError
 	return errors.As(err, &status) && status.status == want
 }
+
+func headerOf(err error) http.Header {
+	var status *statusError
+	if errors.As(err, &status) {
+		return status.header
+	}
+	return nil
+}

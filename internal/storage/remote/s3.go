@@ -7,7 +7,6 @@ import (
 	"encoding/base64"
 	"encoding/hex"
 	"encoding/xml"
-	"io"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -201,26 +200,12 @@ func (d *s3) info(path string, h http.Header, length int64) storage.Info {
 	return plainInfo(path, h, length)
 }
 
-func (d *s3) do(ctx context.Context, c call) (http.Header, []byte, error) {
-	resp, err := d.calls.do(ctx, c)
-	if err != nil {
-		return nil, nil, err
-	}
-	defer func() { _ = resp.Body.Close() }()
-	const most = 16 << 20 // a page of 1,000 keys is under 2 MB
-	body, err := io.ReadAll(io.LimitReader(resp.Body, most))
-	if err != nil {
-		return nil, nil, err
-	}
-	return resp.Header, body, nil
-}
-
 func (d *s3) put(ctx context.Context, path string, data []byte, opt storage.PutOptions) (storage.Info, error) {
 	c := call{method: http.MethodPut, url: d.url(path, nil), header: http.Header{}, body: data}
 	c.header.Set("Content-Type", opt.ContentType)
 	c.header.Set("Content-Md5", md5Base64(data))
 	conditions(c.header, opt)
-	h, _, err := d.do(ctx, c)
+	h, _, err := d.calls.small(ctx, c)
 	return stored(path, int64(len(data)), h), err
 }
 
@@ -230,7 +215,7 @@ func md5Base64(data []byte) string {
 }
 
 func (d *s3) remove(ctx context.Context, path string) error {
-	_, _, err := d.do(ctx, call{method: http.MethodDelete, url: d.url(path, nil)})
+	_, _, err := d.calls.small(ctx, call{method: http.MethodDelete, url: d.url(path, nil)})
 	return err
 }
 
@@ -249,7 +234,7 @@ func (d *s3) copy(ctx context.Context, dst, src string, opt storage.PutOptions) 
 	}
 	c := call{method: http.MethodPut, url: d.url(dst, nil), header: http.Header{}}
 	c.header.Set("X-Amz-Copy-Source", escape("/"+d.cfg.Bucket+"/"+src))
-	_, body, err := d.do(ctx, c)
+	_, body, err := d.calls.small(ctx, c)
 	if err != nil {
 		if isStatus(err, http.StatusBadRequest) || isStatus(err, http.StatusNotImplemented) {
 			return storage.Info{}, errNoCopy // over 5 GiB, or not known there
@@ -287,7 +272,7 @@ func (d *s3) list(ctx context.Context, opt storage.ListOptions, token string) (s
 	if token != "" {
 		q.Set("continuation-token", token)
 	}
-	_, body, err := d.do(ctx, call{method: http.MethodGet, url: d.url("", q)})
+	_, body, err := d.calls.small(ctx, call{method: http.MethodGet, url: d.url("", q)})
 	if err != nil {
 		return storage.Page{}, err
 	}

@@ -23,7 +23,7 @@ type s3Upload struct {
 func (d *s3) upload(ctx context.Context, path string, opt storage.PutOptions) (upload, error) {
 	c := call{method: http.MethodPost, url: d.url(path, url.Values{"uploads": {""}}), header: http.Header{}}
 	c.header.Set("Content-Type", opt.ContentType)
-	_, body, err := d.do(ctx, c)
+	_, body, err := d.calls.small(ctx, c)
 	if err != nil {
 		return nil, err
 	}
@@ -38,7 +38,7 @@ func (u *s3Upload) part(ctx context.Context, number int, data []byte, _ bool) er
 	q := url.Values{"partNumber": {strconv.Itoa(number)}, "uploadId": {u.id}}
 	c := call{method: http.MethodPut, url: u.d.url(u.path, q), header: http.Header{}, body: data}
 	c.header.Set("Content-Md5", md5Base64(data))
-	h, _, err := u.d.do(ctx, c)
+	h, _, err := u.d.calls.small(ctx, c)
 	if err != nil {
 		return err
 	}
@@ -65,7 +65,7 @@ func (u *s3Upload) finish(ctx context.Context) (storage.Info, error) {
 	c := call{method: http.MethodPost, url: u.d.url(u.path, url.Values{"uploadId": {u.id}}), header: http.Header{}, body: body}
 	c.header.Set("Content-Type", "application/xml")
 	conditions(c.header, u.opt)
-	h, answer, err := u.d.do(ctx, c)
+	h, answer, err := u.d.calls.small(ctx, c)
 	if err != nil {
 		return storage.Info{}, err
 	}
@@ -87,6 +87,6 @@ func (u *s3Upload) finish(ctx context.Context) (storage.Info, error) {
 }
 
 func (u *s3Upload) abort(ctx context.Context) error {
-	_, _, err := u.d.do(ctx, call{method: http.MethodDelete, url: u.d.url(u.path, url.Values{"uploadId": {u.id}})})
+	_, _, err := u.d.calls.small(ctx, call{method: http.MethodDelete, url: u.d.url(u.path, url.Values{"uploadId": {u.id}})})
 	return err
 }

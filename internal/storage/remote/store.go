@@ -126,7 +126,15 @@ func (s *Store) Stat(ctx context.Context, path string) (storage.Info, error) {
 	return info, nil
 }
 
+// describer is a dialect that does not describe an object in headers.
+type describer interface {
+	describe(ctx context.Context, path string) (storage.Info, error)
+}
+
 func (s *Store) stat(ctx context.Context, path string) (storage.Info, error) {
+	if d, ok := s.dialect.(describer); ok {
+		return d.describe(ctx, path)
+	}
 	resp, err := s.calls.do(ctx, s.read(http.MethodHead, path))
 	if err != nil {
 		return storage.Info{}, err

@@ -116,3 +116,21 @@ func answer(w http.ResponseWriter, err error) bool {
 	}
 	return err == nil
 }
+
+func TestGCS(t *testing.T) {
+	t.Parallel()
+	server := storagetest.StartGCS(t)
+	if server == nil {
+		return
+	}
+	storagetest.Suite{
+		KeepsContentType: true,
+		Open: func(t *testing.T) storage.Store {
+			s, err := remote.OpenGCS(remote.GCS{Bucket: server.NewBucket(t), Endpoint: server.Endpoint})
+			if err != nil {
+				t.Fatal(err)
+			}
+			return s
+		},
+	}.Run(t)
+}
