@@ -53,12 +53,12 @@ func UnmarshalOutput(data []byte) (*Output, error) {
 // fragment checks a part of a notebook and returns a decoder for it that allows
 // kinds of cells and outputs from newer minor versions.
 func fragment(data []byte) (*decoder, []byte, error) {
-	if err := check(data); err != nil {
+	d, val, err := checked(data)
+	if err != nil {
 		return nil, nil, err
 	}
-	d := newDecoder(data)
 	d.minor = CurrentMinor + 1
-	return d, data[skipSpace(data, 0):], nil
+	return d, val, nil
 }
 
 // NewOutput makes an output of the content of an iopub message of type stream,
@@ -89,7 +89,7 @@ func newOutput(msgType string, content []byte) (*Output, error) {
 		return nil, d.wrongType(content, "content", "an object")
 	}
 	var f outputFields
-	for m := walk(content); m.next(); {
+	for m := d.walk(content); m.next(); {
 		key := string(keyText(m.key))
 		if slot := f.slot(o.Type, key); slot != nil && key != "output_type" {
 			*slot = m.val
@@ -124,7 +124,7 @@ func (d *decoder) kernelDisplay(o *Output, f *outputFields) (err error) {
 	if data[0] != '{' {
 		return d.wrongType(data, "data", "an object")
 	}
-	for m := walk(data); m.next(); {
+	for m := d.walk(data); m.next(); {
 		mime := unquote(m.key)
 		if err := d.charge(m.val, costMember); err != nil {
 			return err

@@ -26,16 +26,13 @@ const maxWarnings = 100
 // A decoder turns a checked document into a Notebook.
 type decoder struct {
 	doc      []byte // the whole document
+	big      []span // its big containers, by start
 	minor    int
 	nbformat int
 	cell     int // the cell being decoded, counted from 1; 0 outside of cells
 	output   int // the output being decoded, counted from 0; -1 outside of outputs
 	cost     int64
 	warnings []string
-}
-
-func newDecoder(doc []byte) *decoder {
-	return &decoder{doc: doc, nbformat: CurrentFormat, minor: CurrentMinor, output: -1}
 }
 
 // where names the place being decoded, as "cell 7: outputs[2]: ".
@@ -118,7 +115,7 @@ func (d *decoder) text(val []byte, field string) (string, error) {
 		return "", d.wrongType(val, field, "a string or a list of strings")
 	}
 	n, i := 0, 0
-	for e := each(val); e.next(); i++ {
+	for e := d.each(val); e.next(); i++ {
 		if e.val[0] != '"' {
 			return "", d.wrongType(e.val, fmt.Sprintf("%s[%d]", field, i), "a string")
 		}
@@ -129,7 +126,7 @@ func (d *decoder) text(val []byte, field string) (string, error) {
 	}
 	var j joiner
 	j.b.Grow(n)
-	for e := each(val); e.next(); {
+	for e := d.each(val); e.next(); {
 		j.add(e.val)
 	}
 	return j.done(), nil
@@ -147,7 +144,7 @@ func (d *decoder) strings(val []byte, field string) ([]string, error) {
 		return nil, d.wrongType(val, field, "a list of strings")
 	}
 	list := []string{}
-	for e := each(val); e.next(); {
+	for e := d.each(val); e.next(); {
 		s, err := d.str(e.val, fmt.Sprintf("%s[%d]", field, len(list)))
 		if err != nil {
 			return nil, err
@@ -179,7 +176,7 @@ func (d *decoder) object(val []byte, field string) (Object, error) {
 	if err := d.charge(val, costObject); err != nil {
 		return nil, err
 	}
-	for m := walk(val); m.next(); {
+	for m := d.walk(val); m.next(); {
 		if err := d.extra(&o, m.key, m.val); err != nil {
 			return nil, err
 		}
@@ -305,9 +302,10 @@ func (d *decoder) anyList(buf []byte, i int) (any, int, error) {
 
 // Value decodes r: nil, bool, string, Number, []any and Object.
 func (r Raw) Value() (any, error) {
-	if err := check(r); err != nil {
+	d, val, err := checked(r)
+	if err != nil {
 		return nil, err
 	}
-	v, _, err := newDecoder(r).any(r, skipSpace(r, 0))
+	v, _, err := d.any(val, 0)
 	return v, err
 }

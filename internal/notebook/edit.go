@@ -4,6 +4,7 @@ import (
 	"crypto/rand"
 	"encoding/hex"
 	"fmt"
+	"hash/maphash"
 	"slices"
 	"strconv"
 )
@@ -64,38 +65,77 @@ func (nb *Notebook) repairIDs(newID func() string, quiet bool) {
 	if nb.Minor < 5 {
 		return
 	}
-	taken := make(map[string]int, len(nb.Cells))
+	ids := newIDSet(nb.Cells)
+	var missing, double []int
+	for i, c := range nb.Cells {
+		switch {
+		case c.ID == "":
+			missing = append(missing, i)
+		case ids.add(i) != i:
+			double = append(double, i)
+		}
+	}
+	if len(missing)+len(double) == 0 {
+		return
+	}
+	taken := make(map[string]bool, len(nb.Cells))
 	for _, c := range nb.Cells {
-		taken[c.ID]++
+		taken[c.ID] = true
 	}
 	fresh := func() string {
 		for range 100 {
-			if id := newID(); taken[id] == 0 {
-				taken[id]++
+			if id := newID(); !taken[id] {
+				taken[id] = true
 				return id
 			}
 		}
 		return RandomID() + RandomID() + RandomID() + RandomID() // newID repeats itself
 	}
-	for i, c := range nb.Cells {
-		if c.ID != "" {
-			continue
-		}
+	for _, i := range missing {
+		c := nb.Cells[i]
 		c.ID = fresh()
 		if !quiet {
 			nb.warn("cell %d: id is missing: it is %q now", i+1, c.ID)
 		}
 	}
-	seen := make(map[string]bool, len(nb.Cells))
-	for i, c := range nb.Cells {
-		if seen[c.ID] {
-			old := c.ID
-			c.ID = fresh()
-			if !quiet {
-				nb.warn("cell %d: id %q occurs twice: it is %q now", i+1, shorten(old), c.ID)
-			}
+	for _, i := range double {
+		c := nb.Cells[i]
+		old := c.ID
+		c.ID = fresh()
+		if !quiet {
+			nb.warn("cell %d: id %q occurs twice: it is %q now", i+1, shorten(old), c.ID)
 		}
-		seen[c.ID] = true
+	}
+}
+
+// An idSet finds cells with the same id. It is a hash table of cell numbers,
+// counted from 1: a quarter of the size of a map of the ids.
+type idSet struct {
+	cells []*Cell
+	slots []uint32
+	seed  maphash.Seed
+}
+
+func newIDSet(cells []*Cell) idSet {
+	size := 8
+	for size < 2*len(cells) {
+		size *= 2
+	}
+	return idSet{cells: cells, slots: make([]uint32, size), seed: maphash.MakeSeed()}
+}
+
+// add puts cell i into the set and returns i, or the earlier cell with its id.
+func (s idSet) add(i int) int {
+	id := s.cells[i].ID
+	for h := maphash.String(s.seed, id); ; h++ {
+		slot := &s.slots[h&uint64(len(s.slots)-1)]
+		if *slot == 0 {
+			*slot = uint32(i + 1)
+			return i
+		}
+		if first := int(*slot - 1); s.cells[first].ID == id {
+			return first
+		}
 	}
 }
 

@@ -30,22 +30,28 @@ func (w *writer) rawValue(r Raw) {
 	rw.value(skipSpace(r, 0), 0)
 }
 
-// value writes the value at offset i; n is the number of the first container
-// at or after i.
-func (rw *rawWriter) value(i int, n int32) {
+// value writes the value at offset i; n is the number of the first container at
+// or after i. It returns both for the place after the value.
+func (rw *rawWriter) value(i int, n int32) (int, int32) {
 	switch rw.buf[i] {
 	case '{':
 		rw.object(i, n)
+		return int(rw.tape[n].end) + 1, rw.tape[n].next
 	case '[':
 		rw.array(i, n)
-	case '"':
-		rw.str(rw.buf[i:skipString(rw.buf, i)])
-	case 't', 'f', 'n':
-		rw.w.raw(string(rw.buf[i:skipScalar(rw.buf, i)]))
-	default:
-		rw.w.room()
-		rw.w.buf = appendNumber(rw.w.buf, rw.buf[i:skipScalar(rw.buf, i)])
+		return int(rw.tape[n].end) + 1, rw.tape[n].next
 	}
+	end := skipScalar(rw.buf, i)
+	switch rw.buf[i] {
+	case '"':
+		rw.str(rw.buf[i:end])
+	case 't', 'f', 'n':
+		rw.w.room()
+		rw.w.buf = append(rw.w.buf, rw.buf[i:end]...)
+	default:
+		rw.w.number(rw.buf[i:end])
+	}
+	return end, n
 }
 
 func (rw *rawWriter) str(q []byte) {
@@ -80,9 +86,8 @@ func (rw *rawWriter) array(i int, n int32) {
 			i = skipSpace(rw.buf, i+1)
 		}
 		rw.w.item(items)
-		rw.value(i, n)
+		i, n = rw.value(i, n)
 		items++
-		i, n = rw.after(i, n)
 	}
 	rw.w.close(']', items)
 }

@@ -61,17 +61,17 @@ func readAll(r io.Reader) ([]byte, error) {
 }
 
 func parse(data []byte, newID func() string) (*Notebook, error) {
-	if err := check(data); err != nil {
+	d, val, err := checked(data)
+	if err != nil {
 		return nil, err
 	}
-	d := newDecoder(data)
-	nb, err := d.notebook(data[skipSpace(data, 0):])
+	nb, err := d.notebook(val)
 	if err != nil {
 		return nil, err
 	}
 	nb.Warnings = d.warnings
 	nb.repairIDs(newID, d.nbformat < CurrentFormat)
-	v := validator{nb: nb}
+	v := validator{nb: nb, uniqueIDs: true}
 	v.notebook()
 	for _, is := range v.issues {
 		if is.wrongType {
@@ -93,7 +93,7 @@ func (d *decoder) notebook(val []byte) (*Notebook, error) {
 		return nil, d.bad(val, "", "not a notebook: want an object, %s", describe(val))
 	}
 	var f notebookFields
-	for m := walk(val); m.next(); {
+	for m := d.walk(val); m.next(); {
 		switch key := keyText(m.key); string(key) {
 		case "nbformat":
 			f.nbformat = m.val
@@ -195,7 +195,7 @@ func (d *decoder) cells(nb *Notebook, f *notebookFields) error {
 		return d.wrongType(f.cells, "cells", "a list of cells")
 	}
 	nb.Cells = []*Cell{}
-	for e := each(f.cells); e.next(); {
+	for e := d.each(f.cells); e.next(); {
 		d.cell++
 		c, err := d.oneCell(e.val)
 		if err != nil {
@@ -218,7 +218,7 @@ func (d *decoder) oneCell(val []byte) (*Cell, error) {
 		return nil, d.wrongType(val, "", "an object")
 	}
 	var f cellFields
-	for m := walk(val); m.next(); {
+	for m := d.walk(val); m.next(); {
 		switch key := keyText(m.key); string(key) {
 		case "cell_type":
 			f.kind = m.val
@@ -345,7 +345,7 @@ func (d *decoder) codeBody(c *Cell, f *cellFields) (err error) {
 	if f.outputs[0] != '[' {
 		return d.wrongType(f.outputs, "outputs", "a list of outputs")
 	}
-	for e := each(f.outputs); e.next(); {
+	for e := d.each(f.outputs); e.next(); {
 		d.output = len(c.Outputs)
 		o, err := d.oneOutput(e.val)
 		if err != nil {
@@ -362,7 +362,7 @@ func (d *decoder) attachments(val []byte) (Object, error) {
 		return nil, d.wrongType(val, "attachments", "an object")
 	}
 	all := Object{}
-	for m := walk(val); m.next(); {
+	for m := d.walk(val); m.next(); {
 		name := unquote(m.key)
 		field := "attachments: " + strconv.Quote(name)
 		if err := d.charge(m.val, costObject+costMember); err != nil {
@@ -383,7 +383,7 @@ func (d *decoder) bundle(val []byte, field string) (MimeBundle, error) {
 		return nil, d.wrongType(val, field, "an object")
 	}
 	b := MimeBundle{}
-	for m := walk(val); m.next(); {
+	for m := d.walk(val); m.next(); {
 		mime := unquote(m.key)
 		if err := d.charge(m.val, costMember); err != nil {
 			return nil, err
@@ -417,7 +417,7 @@ func (d *decoder) oneOutput(val []byte) (*Output, error) {
 		return nil, d.wrongType(val, "", "an object")
 	}
 	var f outputFields
-	for m := walk(val); m.next(); {
+	for m := d.walk(val); m.next(); {
 		if string(keyText(m.key)) == "output_type" {
 			f.kind = m.val
 		}
@@ -433,7 +433,7 @@ func (d *decoder) oneOutput(val []byte) (*Output, error) {
 	if !o.Type.known() && d.minor <= CurrentMinor {
 		return nil, d.bad(f.kind, "output_type", "%s: want one of stream, display_data, execute_result, error", show(f.kind))
 	}
-	for m := walk(val); m.next(); {
+	for m := d.walk(val); m.next(); {
 		slot := f.slot(o.Type, string(keyText(m.key)))
 		if slot != nil {
 			*slot = m.val

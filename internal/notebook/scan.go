@@ -3,6 +3,7 @@ package notebook
 import (
 	"bytes"
 	"fmt"
+	"sort"
 	"unicode/utf8"
 
 	"quire/internal/problem"
@@ -33,12 +34,30 @@ type checker struct {
 	depth int
 	keep  bool        // fill tape
 	tape  []container // every container, when keep is set
+	mark  bool        // fill big
+	big   []span      // the containers longer than bigSpan bytes, when mark is set
 }
+
+// A span is the place of a container in a document.
+type span struct{ start, end int32 }
+
+const bigSpan = 256 // bytes
 
 // check returns nil when buf holds exactly one JSON value in valid UTF-8.
 func check(buf []byte) error {
 	c := checker{buf: buf}
 	return c.document()
+}
+
+// checked returns a decoder for doc when check has nothing against it, and
+// doc without the space before its value.
+func checked(doc []byte) (*decoder, []byte, error) {
+	c := checker{buf: doc, mark: true}
+	if err := c.document(); err != nil {
+		return nil, nil, err
+	}
+	d := &decoder{doc: doc, big: c.big, nbformat: CurrentFormat, minor: CurrentMinor, output: -1}
+	return d, doc[skipSpace(doc, 0):], nil
 }
 
 func (c *checker) document() error {
@@ -166,9 +185,12 @@ func (c *checker) nested(body func(*checker) error) error {
 		line, _ := lineColumn(c.buf, c.pos)
 		return problem.New(problem.TooLarge, "line %d (byte %d): nested deeper than %d levels", line, c.pos, MaxDepth)
 	}
-	n := len(c.tape)
+	n, b, start := len(c.tape), len(c.big), c.pos
 	if c.keep {
 		c.tape = append(c.tape, container{})
+	}
+	if c.mark {
+		c.big = append(c.big, span{})
 	}
 	c.pos++
 	if err := body(c); err != nil {
@@ -176,6 +198,12 @@ func (c *checker) nested(body func(*checker) error) error {
 	}
 	if c.keep {
 		c.tape[n] = container{end: int32(c.pos - 1), next: int32(len(c.tape))}
+	}
+	if c.mark {
+		c.big[b] = span{int32(start), int32(c.pos)}
+		if c.pos-start <= bigSpan {
+			c.big = c.big[:b]
+		}
 	}
 	c.depth--
 	return nil
@@ -245,6 +273,31 @@ func (c *checker) separator(end byte) (done bool, err error) {
 
 func (c *checker) rest() []byte { return c.buf[min(c.pos, len(c.buf)):] }
 
+// Eight bytes at a time: high marks the top bit of every byte, ones the lowest.
+const (
+	ones = 0x0101010101010101
+	high = 0x8080808080808080
+)
+
+// special marks, in the top bits, whether one of the eight bytes of x is no plain
+// byte. Which one it is may be marked wrongly.
+func special(x uint64) uint64 {
+	quote, slash := x^(ones*'"'), x^(ones*'\\')
+	return ((x - ones*0x20) &^ x & high) | ((quote - ones) &^ quote & high) | ((slash - ones) &^ slash & high)
+}
+
+func load(b []byte) uint64 {
+	_ = b[7]
+	return uint64(b[0]) | uint64(b[1])<<8 | uint64(b[2])<<16 | uint64(b[3])<<24 |
+		uint64(b[4])<<32 | uint64(b[5])<<40 | uint64(b[6])<<48 | uint64(b[7])<<56
+}
+
+func loadString(b string) uint64 {
+	_ = b[7]
+	return uint64(b[0]) | uint64(b[1])<<8 | uint64(b[2])<<16 | uint64(b[3])<<24 |
+		uint64(b[4])<<32 | uint64(b[5])<<40 | uint64(b[6])<<48 | uint64(b[7])<<56
+}
+
 // plain holds the bytes that stand for themselves inside a string.
 var plain = func() (t [256]bool) {
 	for i := range t {
@@ -256,6 +309,9 @@ var plain = func() (t [256]bool) {
 func (c *checker) str() error {
 	buf, i := c.buf, c.pos+1
 	for {
+		for i+8 <= len(buf) && special(load(buf[i:])) == 0 {
+			i += 8
+		}
 		for i < len(buf) && plain[buf[i]] {
 			i++
 		}
@@ -393,23 +449,33 @@ func skipScalar(buf []byte, i int) int {
 	if buf[i] == '"' {
 		return skipString(buf, i)
 	}
-	for i < len(buf) {
-		switch buf[i] {
-		case ',', '}', ']', ' ', '\n', '\t', '\r', ':':
-			return i
-		}
+	for i < len(buf) && !delimiter[buf[i]] {
 		i++
 	}
 	return i
 }
 
-// skipValue returns the offset after the value that starts at i.
-func skipValue(buf []byte, i int) int {
+// delimiter holds the bytes that end a number or a word.
+var delimiter = func() (t [256]bool) {
+	for _, b := range []byte(",]}: \n\t\r") {
+		t[b] = true
+	}
+	return t
+}()
+
+// skip returns the offset after the value that starts at buf[i]. buf is a part
+// of the document, whose big containers are skipped in one step.
+func (d *decoder) skip(buf []byte, i int) int {
 	if buf[i] != '{' && buf[i] != '[' {
 		return skipScalar(buf, i)
 	}
-	depth := 0
+	start, depth := i, 0
 	for i < len(buf) {
+		if i-start > bigSpan {
+			if n := d.bigSpan(cap(d.doc) - cap(buf) + start); n > 0 {
+				return start + n
+			}
+		}
 		switch buf[i] {
 		case '"':
 			i = skipString(buf, i)
@@ -427,8 +493,19 @@ func skipValue(buf []byte, i int) int {
 	return i
 }
 
-// members walks an object's members: for m := walk(obj); m.next(); { m.key, m.val }.
+// bigSpan returns the length of the big container that starts at off, 0 when
+// there is none.
+func (d *decoder) bigSpan(off int) int {
+	k := sort.Search(len(d.big), func(k int) bool { return int(d.big[k].start) >= off })
+	if k == len(d.big) || int(d.big[k].start) != off {
+		return 0
+	}
+	return int(d.big[k].end - d.big[k].start)
+}
+
+// members walks an object's members: for m := d.walk(obj); m.next(); { m.key, m.val }.
 type members struct {
+	d   *decoder
 	buf []byte
 	pos int
 	key []byte // with its quotes
@@ -436,7 +513,7 @@ type members struct {
 }
 
 // walk starts at an object. The bytes of its values are parts of obj.
-func walk(obj []byte) members { return members{buf: obj, pos: 1} }
+func (d *decoder) walk(obj []byte) members { return members{d: d, buf: obj, pos: 1} }
 
 func (m *members) next() bool {
 	i := skipSpace(m.buf, m.pos)
@@ -449,19 +526,20 @@ func (m *members) next() bool {
 	k := skipString(m.buf, i)
 	m.key = m.buf[i:k]
 	v := skipSpace(m.buf, skipSpace(m.buf, k)+1)
-	m.pos = skipValue(m.buf, v)
+	m.pos = m.d.skip(m.buf, v)
 	m.val = m.buf[v:m.pos]
 	return true
 }
 
-// elements walks an array's elements: for e := each(arr); e.next(); { e.val }.
+// elements walks an array's elements: for e := d.each(arr); e.next(); { e.val }.
 type elements struct {
+	d   *decoder
 	buf []byte
 	pos int
 	val []byte
 }
 
-func each(arr []byte) elements { return elements{buf: arr, pos: 1} }
+func (d *decoder) each(arr []byte) elements { return elements{d: d, buf: arr, pos: 1} }
 
 func (e *elements) next() bool {
 	i := skipSpace(e.buf, e.pos)
@@ -471,7 +549,7 @@ func (e *elements) next() bool {
 	if i >= len(e.buf) || e.buf[i] == ']' {
 		return false
 	}
-	e.pos = skipValue(e.buf, i)
+	e.pos = e.d.skip(e.buf, i)
 	e.val = e.buf[i:e.pos]
 	return true
 }

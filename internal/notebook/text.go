@@ -180,10 +180,16 @@ var lineClass = func() (t [256]uint8) {
 	return t
 }()
 
+// noLineEnd reports whether all eight bytes of x are printable ASCII.
+func noLineEnd(x uint64) bool { return (x|(x-ones*0x20))&high == 0 }
+
 // firstLine returns the length of s's first line with its end, as Python's
 // splitlines(True) cuts it.
 func firstLine(s string) int {
 	for i := 0; i < len(s); i++ {
+		for i+8 < len(s) && noLineEnd(loadString(s[i:])) {
+			i += 8
+		}
 		switch lineClass[s[i]] {
 		case lineEnd:
 			return i + 1
@@ -226,38 +232,41 @@ func splitLines(s string) []string {
 // writes the number that json.loads reads from it: integers of any size as they
 // are, floats in Python's repr.
 func appendNumber(dst, text []byte) []byte {
-	if text[0] == 'N' || text[0] == 'I' || len(text) > 1 && text[1] == 'I' {
-		return append(dst, text...)
+	dot, exponent := -1, false
+	for i, b := range text {
+		switch {
+		case b == '.':
+			dot = i
+		case b|0x20 == 'e':
+			exponent = true
+		case b == 'N' || b == 'I':
+			return append(dst, text...)
+		}
 	}
-	if bytes.IndexByte(text, '.') < 0 && bytes.IndexByte(text, 'e') < 0 && bytes.IndexByte(text, 'E') < 0 {
+	switch {
+	case dot < 0 && !exponent:
 		if len(text) == 2 && text[0] == '-' && text[1] == '0' {
 			return append(dst, '0')
 		}
 		return append(dst, text...)
-	}
-	if isShortFloat(text) {
+	case !exponent && isShortFloat(text, dot):
 		return append(dst, text...)
 	}
 	f, _ := strconv.ParseFloat(string(text), 64) // out of range is ±Inf, as in Python
 	return appendFloat(dst, f)
 }
 
-// isShortFloat reports whether text is a plain decimal of so few digits that
-// Python's repr of it can only be itself.
-func isShortFloat(text []byte) bool {
-	digits := text
-	if digits[0] == '-' {
-		digits = digits[1:]
+// isShortFloat reports whether text, a plain decimal with its point at dot, has
+// so few digits that Python's repr of it can only be itself.
+func isShortFloat(text []byte, dot int) bool {
+	frac := text[dot+1:]
+	if text[0] == '-' {
+		text = text[1:]
 	}
-	dot := bytes.IndexByte(digits, '.')
-	if len(digits) > 16 || dot < 0 || bytes.IndexByte(digits, 'e') >= 0 || bytes.IndexByte(digits, 'E') >= 0 {
+	if len(text) > 16 || frac[len(frac)-1] == '0' && len(frac) > 1 {
 		return false
 	}
-	frac := digits[dot+1:]
-	if frac[len(frac)-1] == '0' && len(frac) > 1 {
-		return false
-	}
-	if digits[0] != '0' {
+	if text[0] != '0' {
 		return true
 	}
 	return len(frac) == 1 || frac[0] != '0' || frac[1] != '0' || len(frac) > 2 && frac[2] != '0'

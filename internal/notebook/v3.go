@@ -18,12 +18,12 @@ func (d *decoder) worksheets(nb *Notebook, f *notebookFields) error {
 	if f.worksheets[0] != '[' {
 		return d.wrongType(f.worksheets, "worksheets", "a list of worksheets")
 	}
-	for e := each(f.worksheets); e.next(); {
+	for e := d.each(f.worksheets); e.next(); {
 		if e.val[0] != '{' {
 			return d.wrongType(e.val, "worksheet", "an object")
 		}
 		var cells []byte
-		for m := walk(e.val); m.next(); {
+		for m := d.walk(e.val); m.next(); {
 			if string(keyText(m.key)) == "cells" {
 				cells = m.val
 			}
@@ -34,7 +34,7 @@ func (d *decoder) worksheets(nb *Notebook, f *notebookFields) error {
 		if cells[0] != '[' {
 			return d.wrongType(cells, "worksheet: cells", "a list of cells")
 		}
-		for e := each(cells); e.next(); {
+		for e := d.each(cells); e.next(); {
 			d.cell++
 			c, err := d.oldCell(e.val)
 			if err != nil {
@@ -59,7 +59,7 @@ func (d *decoder) oldCell(val []byte) (*Cell, error) {
 		return nil, d.wrongType(val, "", "an object")
 	}
 	var f oldCellFields
-	for m := walk(val); m.next(); {
+	for m := d.walk(val); m.next(); {
 		switch key := keyText(m.key); string(key) {
 		case "cell_type":
 			f.kind = m.val
@@ -180,7 +180,7 @@ func (d *decoder) oldCode(c *Cell, f *oldCellFields) (err error) {
 	if f.outputs[0] != '[' {
 		return d.wrongType(f.outputs, "outputs", "a list of outputs")
 	}
-	for e := each(f.outputs); e.next(); {
+	for e := d.each(f.outputs); e.next(); {
 		d.output = len(c.Outputs)
 		o, err := d.oldOutput(e.val)
 		if err != nil {
@@ -199,7 +199,7 @@ func (d *decoder) oldLines(val []byte, field string) (string, error) {
 	if err != nil || val[0] != '[' {
 		return s, err
 	}
-	first := each(val)
+	first := d.each(val)
 	if first.next() && d.nbformat > 2 {
 		if line := unquote(first.val); strings.HasSuffix(line, "\n") || strings.HasSuffix(line, "\r") {
 			return s, nil
@@ -220,7 +220,7 @@ func (d *decoder) oldOutput(val []byte) (*Output, error) {
 		return nil, d.wrongType(val, "", "an object")
 	}
 	var kind []byte
-	for m := walk(val); m.next(); {
+	for m := d.walk(val); m.next(); {
 		if string(keyText(m.key)) == "output_type" {
 			kind = m.val
 		}
@@ -254,7 +254,7 @@ func (d *decoder) oldOutput(val []byte) (*Output, error) {
 
 func (d *decoder) oldStream(o *Output, val []byte) (err error) {
 	o.Name = "stdout"
-	for m := walk(val); m.next(); {
+	for m := d.walk(val); m.next(); {
 		switch key := string(keyText(m.key)); key {
 		case "output_type":
 		case "stream":
@@ -273,7 +273,7 @@ func (d *decoder) oldStream(o *Output, val []byte) (err error) {
 
 func (d *decoder) oldError(o *Output, val []byte) (err error) {
 	var f outputFields
-	for m := walk(val); m.next(); {
+	for m := d.walk(val); m.next(); {
 		if slot := f.slot(ErrorOutput, string(keyText(m.key))); slot != nil {
 			*slot = m.val
 			continue
@@ -288,7 +288,7 @@ func (d *decoder) oldError(o *Output, val []byte) (err error) {
 // oldDisplay decodes an output whose data lies beside its other fields.
 func (d *decoder) oldDisplay(o *Output, val []byte) (err error) {
 	o.Data, o.Metadata = MimeBundle{}, Object{}
-	for m := walk(val); m.next(); {
+	for m := d.walk(val); m.next(); {
 		switch key := unquote(m.key); {
 		case key == "output_type" || key == "execution_count":
 		case key == "metadata":

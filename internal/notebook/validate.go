@@ -35,6 +35,7 @@ type validator struct {
 	nb           *Notebook
 	cell, output int // as in writer
 	issues       []issue
+	uniqueIDs    bool // that cell ids are unique is known
 }
 
 func (v *validator) report(wrongType bool, format string, args ...any) {
@@ -62,17 +63,19 @@ func (v *validator) notebook() {
 		v.soft("nbformat_minor %d: want 0 or more", nb.Minor)
 	}
 	v.metadata(nb.Metadata)
-	seen := make(map[string]int, len(nb.Cells))
+	check := nb.Minor >= 5 && !v.uniqueIDs
+	var seen idSet
+	if check {
+		seen = newIDSet(nb.Cells)
+	}
 	for i, c := range nb.Cells {
 		v.cell = i + 1
 		v.oneCell(c)
-		if nb.Minor < 5 || c == nil || c.ID == "" {
+		if !check || c == nil || c.ID == "" {
 			continue
 		}
-		if first, dup := seen[c.ID]; dup {
-			v.soft("id %q: cell %d has the same", c.ID, first)
-		} else {
-			seen[c.ID] = i + 1
+		if first := seen.add(i); first != i {
+			v.soft("id %q: cell %d has the same", shorten(c.ID), first+1)
 		}
 	}
 	v.cell = 0

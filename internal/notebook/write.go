@@ -155,6 +155,9 @@ func (w *writer) str(s string) {
 func (w *writer) chars(s string) {
 	for {
 		i := 0
+		for i+8 <= len(s) && special(loadString(s[i:])) == 0 {
+			i += 8
+		}
 		for i < len(s) && plain[s[i]] {
 			i++
 		}
@@ -311,26 +314,29 @@ func (w *writer) notebook(nb *Notebook) {
 	})
 }
 
+// cellFieldNames holds the names of a cell's fields for every set of flags.
+var cellFieldNames = func() (t [16][]string) {
+	for flags := range t {
+		names := []string{"cell_type", "metadata"}
+		for bit, more := range [][]string{{"attachments"}, {"execution_count", "outputs"}, {"id"}, {"source"}} {
+			if flags>>bit&1 == 1 {
+				names = append(names, more...)
+			}
+		}
+		sort.Strings(names)
+		t[flags] = names
+	}
+	return t
+}()
+
 func (c *Cell) fieldNames() []string {
-	names := make([]string, 0, 7)
-	if c.Attachments != nil {
-		names = append(names, "attachments")
+	flags := 0
+	for bit, set := range [...]bool{c.Attachments != nil, c.Type == Code, c.ID != "", c.Type.known() || c.Source != ""} {
+		if set {
+			flags |= 1 << bit
+		}
 	}
-	names = append(names, "cell_type")
-	if c.Type == Code {
-		names = append(names, "execution_count")
-	}
-	if c.ID != "" {
-		names = append(names, "id")
-	}
-	names = append(names, "metadata")
-	if c.Type == Code {
-		names = append(names, "outputs")
-	}
-	if c.Type.known() || c.Source != "" {
-		names = append(names, "source")
-	}
-	return names
+	return cellFieldNames[flags]
 }
 
 func (w *writer) writeCell(c *Cell) {
@@ -406,6 +412,9 @@ func (w *writer) writeOutput(o *Output) {
 }
 
 func sortedKeys[M ~map[string]any](m M) []string {
+	if len(m) == 0 {
+		return nil
+	}
 	keys := make([]string, 0, len(m))
 	for k := range m {
 		keys = append(keys, k)
@@ -493,9 +502,9 @@ func (w *writer) any(v any) {
 	case string:
 		w.str(v)
 	case Number:
-		w.number(string(v))
+		w.numberText(string(v))
 	case json.Number:
-		w.number(string(v))
+		w.numberText(string(v))
 	case Raw:
 		w.rawValue(v)
 	case json.RawMessage:
@@ -525,12 +534,22 @@ func (w *writer) any(v any) {
 	}
 }
 
-func (w *writer) number(text string) {
+func (w *writer) numberText(text string) {
 	c := checker{buf: []byte(text)}
 	if text == "" || text[0] != '-' && text[0] != 'N' && text[0] != 'I' && !isDigit(text[0]) ||
 		c.document() != nil || c.pos != len(text) {
 		w.fail("%q is no number", text)
 		return
 	}
-	w.buf = appendNumber(w.buf, c.buf)
+	w.number(c.buf)
+}
+
+// number writes a checked number, of any length.
+func (w *writer) number(text []byte) {
+	w.room()
+	if len(text) <= chunk {
+		w.buf = appendNumber(w.buf, text)
+		return
+	}
+	w.raw(string(appendNumber(nil, text)))
 }
