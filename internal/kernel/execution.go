@@ -114,3 +114,6 @@ func (e *Execution) Next(ctx context.Context) (*wire.Message, error) {
 	}
 	return m, nil
 }
+
+// done reports whether reply and idle were both delivered.
+func (e *Execution) done() bool { return e.reply && e.idle }

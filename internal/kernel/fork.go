@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 	"time"
+	"unicode/utf8"
 )
 
 // zygoteScript is the fork server's program.
@@ -95,7 +96,7 @@ func (f *Forkserver) fits(cfg *Config) bool {
 	}
 	env := environmentMap(cfg)
 	for name, value := range env {
-		if readOnce(name) && f.env[name] != value {
+		if (readOnce(name) && f.env[name] != value) || !utf8.ValidString(value) {
 			return false
 		}
 	}

@@ -131,7 +131,7 @@ func ParseParts(ch Channel, parts [][]byte) (*Message, error) {
 	if len(parts) < 4 {
 		return nil, problem.New(problem.Invalid, "message of %d parts after the signature, want at least 4", len(parts))
 	}
-	m := &Message{Channel: ch, rawHeader: parts[0], rawParent: parts[1], Metadata: parts[2], Content: parts[3]}
+	m := &Message{Channel: ch, rawHeader: parts[0], rawParent: parts[1]}
 	if len(parts) > 4 {
 		m.Buffers = parts[4:]
 	}
@@ -147,13 +147,18 @@ func ParseParts(ch Channel, parts [][]byte) (*Message, error) {
 		return nil, err
 	}
 	for i, name := range []string{2: "metadata", 3: "content"} {
-		if name == "" || isEmptyObject(parts[i]) {
+		if name == "" {
+			continue
+		}
+		if isEmptyObject(parts[i]) {
+			parts[i] = []byte("{}")
 			continue
 		}
 		if !isObject(parts[i]) || !json.Valid(parts[i]) {
 			return nil, problem.New(problem.Invalid, "%s message: %s is not a JSON object", clip(m.Header.MsgType), name)
 		}
 	}
+	m.Metadata, m.Content = parts[2], parts[3]
 	return m, nil
 }
 
@@ -174,8 +179,8 @@ func isObject(raw []byte) bool {
 }
 
 func isEmptyObject(raw []byte) bool {
-	if len(raw) == 2 {
-		return raw[0] == '{' && raw[1] == '}'
+	if len(raw) > 16 {
+		return false
 	}
 	// R kernels write an absent parent or empty metadata as null or [].
 	switch string(bytes.TrimSpace(raw)) {
