@@ -28,6 +28,9 @@ type Suite struct {
 	CannotList bool
 	// KeepsContentType says that Stat returns the ContentType given to Put.
 	KeepsContentType bool
+	// OneFolderPage says that the server to test against, not the driver, cannot
+	// page a listing that has folders in it.
+	OneFolderPage bool
 	// LargeBytes is the size of the largest file of the suite; 0 means 20 MiB,
 	// more than any driver sends in one piece.
 	LargeBytes int
