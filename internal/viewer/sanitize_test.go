@@ -20,7 +20,7 @@ func TestSanitize(t *testing.T) {
 		{"nested svg goes", "a<svg><g><svg></svg><b>x</b></g></svg>c", "ac"},
 		{"class by list", `<div class="alert q-head alert-info evil">x</div>`, `<div class="alert alert-info">x</div>`},
 		{"id is prefixed once", `<p id="a">x</p><p id="n-a">y</p>`, `<p id="n-a">x</p><p id="n-a">y</p>`},
-		{"link inside the page", `<a href="#Some-part">x</a>`, `<a href="#n-Some-part">x</a>`},
+		{"link inside the page", `<a href="#Some-part">x</a>`, `<a href="#n-Some-part" rel="nofollow noreferrer">x</a>`},
 		{"link out", `<a href="https://e.org/?a=1&b=2">x</a>`, `<a href="https://e.org/?a=1&amp;b=2" rel="nofollow noreferrer noopener" target="_blank">x</a>`},
 		{"image that would load", `<img src="https://e.org/b.svg" alt="badge">`, `<a href="https://e.org/b.svg" rel="nofollow noreferrer noopener" target="_blank">badge</a>`},
 		{"image in the text", `<img src="data:image/png;base64,AA AA" width="10px" onload=x>`, `<img src="data:image/png;base64,AAAA" width="10">`},

@@ -218,3 +218,12 @@ func instant(s string) (time.Time, bool) {
 	}
 	return time.Time{}, false
 }
+
+// jsonNumber returns a number as JSON has it, and as text where JSON has none
+// (NaN and the infinities).
+func jsonNumber(s string) any {
+	if json.Valid([]byte(s)) {
+		return json.Number(s)
+	}
+	return s
+}
