@@ -28,6 +28,7 @@ var commands = map[string]func(ts *testscript.TestScript, neg bool, args []strin
 	"exitstatus": exitStatus,
 	"nowhere":    nowhere,
 	"gone":       gone,
+	"tty":        tty,
 }
 
 // status runs a command and fails unless it exits with the status given. Its
@@ -148,3 +149,16 @@ func gone(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	ts.Fatalf("process %s still runs", pid)
 }
+
+// condition answers what a script asks about the machine: "tmpfs" is whether a
+// small disk can be mounted in a name space of its own.
+func condition(name string) (bool, error) {
+	if name == "tmpfs" {
+		return canMount(), nil
+	}
+	return false, fmt.Errorf("condition %q is not known", name)
+}
+
+var canMount = sync.OnceValue(func() bool {
+	return exec.Command("unshare", "-rm", "mount", "-t", "tmpfs", "tmpfs", "/mnt").Run() == nil
+})

@@ -17,8 +17,9 @@ func run() int {
 	if !signal.Ignored(syscall.SIGHUP) { // nohup stays in force
 		signal.Notify(signals, syscall.SIGHUP)
 	}
-	// A reader that goes away is an error of the write, not the end of a run.
-	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
+	// A reader that goes away, or a file over its limit, is an error of the write
+	// and not the end of a run.
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE, syscall.SIGXFSZ)
 	return cli.Main(cli.Process{
 		Args: os.Args[1:], Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr, Signals: signals,
 	})

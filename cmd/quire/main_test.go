@@ -24,7 +24,8 @@ func TestScript(t *testing.T) {
 			env.Setenv("JUPYTER_PATH", env.WorkDir+"/jupyter")
 			return nil
 		},
-		Cmds: commands,
+		Cmds:      commands,
+		Condition: condition,
 	})
 }
 

@@ -40,7 +40,7 @@ func loadOutput(ctx context.Context, name string) (*notebook.Notebook, error) {
 		return loadNotebook(ctx, name)
 	}
 	nb, _, err := engine.ReadFile(name)
-	return nb, problem.Wrap(err, "reading notebook %s", name)
+	return nb, problem.Wrap(err, "reading notebook %s", shown(name))
 }
 
 // shown is a path for a message.
@@ -48,7 +48,7 @@ func shown(name string) string {
 	if name == "-" {
 		return "from standard input"
 	}
-	return name
+	return publicPath(name)
 }
 
 // missingFolder reports whether err says that something does not exist.

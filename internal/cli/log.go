@@ -22,6 +22,7 @@ type consoleHandler struct {
 	console *console
 	level   slog.Level
 	attrs   string
+	prefix  string // before each message
 }
 
 // newLogger returns a logger that writes to c what is at least of level.
@@ -35,7 +36,7 @@ func (h *consoleHandler) Enabled(_ context.Context, level slog.Level) bool { ret
 // Handle implements slog.Handler.
 func (h *consoleHandler) Handle(_ context.Context, r slog.Record) error {
 	var line strings.Builder
-	line.WriteString(r.Message)
+	line.WriteString(h.prefix + r.Message)
 	line.WriteString(h.attrs)
 	r.Attrs(func(a slog.Attr) bool {
 		line.WriteString(attrText(a))

@@ -27,10 +27,10 @@ const (
 func (c *runConfig) gather(ctx context.Context, paths runPaths) (parameter.Set, error) {
 	var set parameter.Set
 	if c.injectInput || c.injectPaths {
-		set.Put("PAPERMILL_INPUT_PATH", parameter.String(paths.input))
+		set.Put("PAPERMILL_INPUT_PATH", parameter.String(publicPath(paths.input)))
 	}
 	if c.injectOutput || c.injectPaths {
-		set.Put("PAPERMILL_OUTPUT_PATH", parameter.String(paths.output))
+		set.Put("PAPERMILL_OUTPUT_PATH", parameter.String(publicPath(paths.output)))
 	}
 	for _, text := range c.base64s {
 		more, err := parameter.FromBase64(text)
@@ -42,9 +42,9 @@ func (c *runConfig) gather(ctx context.Context, paths runPaths) (parameter.Set, 
 	for _, file := range c.files {
 		data, err := readPath(ctx, file, maxParametersFile)
 		if err != nil {
-			return set, problem.Wrap(err, "reading parameters")
+			return set, problem.Wrap(err, "reading parameters from %s", publicPath(file))
 		}
-		more, err := parameter.FromFile(file, data)
+		more, err := parameter.FromFile(publicPath(file), data)
 		if err != nil {
 			return set, err
 		}
@@ -74,7 +74,7 @@ func (c *runConfig) parameterFileWarnings() []string {
 		switch strings.ToLower(path.Ext(file)) {
 		case ".json", ".yaml", ".yml":
 		default:
-			warnings = append(warnings, fmt.Sprintf("the parameters file %s does not end in .json, .yaml or .yml", file))
+			warnings = append(warnings, fmt.Sprintf("the parameters file %s does not end in .json, .yaml or .yml", publicPath(file)))
 		}
 	}
 	return warnings
@@ -144,7 +144,8 @@ func fileError(err error, name string) error {
 	return problem.WrapAs(problem.Unavailable, err, "%s", name)
 }
 
-// readPath returns the bytes at a path or URL, or of standard input for "-".
+// readPath returns the bytes at a path or URL, or of standard input for "-". Its
+// error does not name them.
 func readPath(ctx context.Context, name string, maxBytes int64) ([]byte, error) {
 	store, at, err := server.OpenPath(ctx, name)
 	if err != nil {
@@ -152,5 +153,9 @@ func readPath(ctx context.Context, name string, maxBytes int64) ([]byte, error) 
 	}
 	defer store.Close() //nolint:errcheck // nothing was written
 	data, _, err := storage.ReadAll(ctx, store, at, maxBytes)
+	var e *problem.Error
+	if errors.As(err, &e) && e.Op == "reading "+store.Location(at) {
+		err = &problem.Error{Kind: e.Kind, Msg: e.Msg, Err: e.Err} // the caller says what it reads
+	}
 	return data, err
 }

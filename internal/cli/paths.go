@@ -5,6 +5,7 @@ import (
 	"io/fs"
 	"os"
 	"path"
+	"regexp"
 	"strings"
 
 	"golang.org/x/term"
@@ -68,6 +69,27 @@ func notebookName(name string) bool {
 	name, _, _ = strings.Cut(name, "?")
 	ext := strings.ToLower(path.Ext(name))
 	return ext == ".ipynb" || ext == ".json"
+}
+
+// secretQuery matches the parts of a URL's query that give access: signatures,
+// tokens, keys.
+var secretQuery = regexp.MustCompile(`(?i)([?&][^=&#]*(?:sig|token|key|secret|pass|credential|auth|sas)[^=&#]*=)[^&#]*`)
+
+// publicPath is a path or URL as it may be shown and kept: without a user name,
+// password, signature or token.
+func publicPath(name string) string {
+	scheme, rest, ok := strings.Cut(name, "://")
+	if !ok {
+		return name
+	}
+	end := strings.IndexAny(rest, "/?#")
+	if end < 0 {
+		end = len(rest)
+	}
+	if at := strings.LastIndexByte(rest[:end], '@'); at >= 0 {
+		rest = rest[at+1:]
+	}
+	return scheme + "://" + secretQuery.ReplaceAllString(rest, "${1}********")
 }
 
 // isFile reports whether name is a regular file of this machine.

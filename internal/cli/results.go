@@ -21,8 +21,10 @@ import (
 	"quire/internal/problem"
 )
 
-// maxResults is how many notebooks quire results reads at most.
-const maxResults = 100_000
+const (
+	maxResults   = 100_000   // notebooks that are read
+	maxSweepFile = 512 << 20 // bytes of a results.json
+)
 
 // A resultRow is one run in a table of results: what went in and what came out.
 type resultRow struct {
@@ -110,7 +112,8 @@ func newResultsCommand(p Process) *cobra.Command {
 		Short: "Show a table of finished runs: parameters, status, recorded values",
 		Long: `Show a table of runs: how each ended, how long it took, the parameters that
 differ and the values that the notebooks recorded. Each PATH is an output
-notebook or a folder of them, of quire or of papermill.`,
+notebook or a folder of them, of quire or of papermill, or the results.json of a
+sweep.`,
 		Example: "  quire results out/\n  quire results out/*.ipynb --csv > results.csv",
 		Args:    usageArgs(cobra.MinimumNArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -136,7 +139,13 @@ func (c *resultsConfig) run(ctx context.Context, p Process, args []string) error
 			if ctx.Err() != nil {
 				return context.Cause(ctx)
 			}
-			if row, ok := readResult(ctx, name, name != arg); ok {
+			if strings.HasSuffix(name, ".json") {
+				more, err := readSweep(ctx, name)
+				if err != nil {
+					return err
+				}
+				rows = append(rows, more...)
+			} else if row, ok := readResult(ctx, name, name != arg); ok {
 				rows = append(rows, row)
 			}
 		}
@@ -184,6 +193,18 @@ func resultFiles(arg string) ([]string, error) {
 		return nil, problem.Wrap(err, "reading %s", arg)
 	}
 	return files, nil
+}
+
+// readSweep reads the results.json of a sweep.
+func readSweep(ctx context.Context, name string) ([]resultRow, error) {
+	data, err := readPath(ctx, name, maxSweepFile)
+	if err == nil {
+		var rows []resultRow
+		if rows, err = sweepFile(data); err == nil {
+			return rows, nil
+		}
+	}
+	return nil, problem.Wrap(err, "reading results %s", shown(name))
 }
 
 // readResult reads one output notebook. A notebook that was never run is not a

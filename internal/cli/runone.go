@@ -24,9 +24,7 @@ type runReport struct {
 
 // one runs the one notebook of the command line.
 func (j runJob) one(ctx context.Context) error {
-	defer context.AfterFunc(ctx, func() {
-		j.console.Println(fmt.Sprintf("%s: interrupting the run; once more ends it at once", context.Cause(ctx)))
-	})()
+	defer j.announceSignal(ctx)()
 	res, err := j.execute(ctx)
 	if res == nil {
 		res = &engine.Result{}
@@ -42,9 +40,22 @@ func (j runJob) one(ctx context.Context) error {
 	return err
 }
 
+// announceSignal says what a signal does, when one comes before the function
+// that it returns is called.
+func (j runJob) announceSignal(ctx context.Context) func() bool {
+	return context.AfterFunc(ctx, func() {
+		j.console.Println(fmt.Sprintf("%s: interrupting; once more ends it at once", context.Cause(ctx)))
+	})
+}
+
 // execute runs the notebook. Its error is that the run could not be done.
 func (j runJob) execute(ctx context.Context) (res *engine.Result, err error) {
-	req, err := j.request(ctx)
+	input, output, err := j.formatPaths()
+	if err != nil {
+		return nil, err
+	}
+	j.warnNames(input, output)
+	req, err := j.request(ctx, input, output)
 	if err != nil {
 		return nil, err
 	}
@@ -57,7 +68,7 @@ func (j runJob) execute(ctx context.Context) (res *engine.Result, err error) {
 	defer func() { err = first(err, watch.Close()) }()
 	req.Events = watch.Event
 
-	out, closeOut, err := j.output(ctx, req.OutputPath, watch)
+	out, closeOut, err := j.output(ctx, output, watch)
 	if err != nil {
 		return nil, err
 	}
@@ -67,12 +78,8 @@ func (j runJob) execute(ctx context.Context) (res *engine.Result, err error) {
 }
 
 // request is the engine's request, but for its output.
-func (j runJob) request(ctx context.Context) (*engine.Request, error) {
+func (j runJob) request(ctx context.Context, input, output string) (*engine.Request, error) {
 	c := j.config
-	input, output, err := j.formatPaths()
-	if err != nil {
-		return nil, err
-	}
 	j.log.Info("Input Notebook:  " + shortPath(input))
 	j.log.Info("Output Notebook: " + shortPath(output))
 	if c.cwd != "" {
@@ -83,18 +90,12 @@ func (j runJob) request(ctx context.Context) (*engine.Request, error) {
 		}
 		j.log.Info("Working directory: " + shortPath(c.cwd))
 	}
-	if !notebookName(input) {
-		j.log.Warn(fmt.Sprintf("the input %s does not end in .ipynb or .json", input))
-	}
-	if !notebookName(output) && !strings.HasPrefix(output, "/dev/") {
-		j.log.Warn(fmt.Sprintf("the output %s does not end in .ipynb or .json", output))
-	}
 	source, err := loadNotebook(ctx, input)
 	if err != nil {
 		return nil, err
 	}
 	req := &engine.Request{
-		Source: source, InputPath: input, OutputPath: output, SaveAtEnd: !on(c.requestSave, true),
+		Source: source, InputPath: publicPath(input), OutputPath: publicPath(output), SaveAtEnd: !on(c.requestSave, true),
 		Parameters: j.given, Strict: c.strict, Secrets: j.secrets,
 		Kernel: c.kernel, Language: c.language, Dir: c.cwd,
 		PrepareOnly: on(c.prepareOnly, false), ReportMode: on(c.reportMode, false),
@@ -106,12 +107,26 @@ func (j runJob) request(ctx context.Context) (*engine.Request, error) {
 	if j.log.Enabled(ctx, slog.LevelDebug) {
 		req.Log = j.log
 	}
-	return req, j.resume(ctx, req)
+	return req, j.resume(ctx, req, output)
 }
 
-// startKernel starts a kernel that is killed when the command is to end at once.
+// warnNames says, as papermill does, which path does not look like a notebook's.
+func (j runJob) warnNames(input, output string) {
+	if !notebookName(input) {
+		j.log.Warn(fmt.Sprintf("the input %s does not end in .ipynb or .json", publicPath(input)))
+	}
+	if !notebookName(output) && !strings.HasPrefix(output, "/dev/") {
+		j.log.Warn(fmt.Sprintf("the output %s does not end in .ipynb or .json", publicPath(output)))
+	}
+}
+
+// startKernel starts a kernel.
 func (j runJob) startKernel(ctx context.Context, cfg kernel.Config) (*kernel.Kernel, error) {
-	k, err := kernel.Start(ctx, cfg)
+	return j.guard(kernel.Start(ctx, cfg))
+}
+
+// guard kills a kernel that was started when the command is to end at once.
+func (j runJob) guard(k *kernel.Kernel, err error) (*kernel.Kernel, error) {
 	if err == nil {
 		go func() {
 			select {
@@ -137,7 +152,7 @@ func (j runJob) output(ctx context.Context, path string, watch *watcher) (engine
 	}
 	store, at, err := server.OpenPath(ctx, path)
 	if err != nil {
-		return nil, nil, problem.Wrap(err, "output %s", path)
+		return nil, nil, problem.Wrap(err, "output %s", publicPath(path))
 	}
 	out := engine.NewStoreFile(store, at, opt)
 	return out, func() error { return errors.Join(out.Close(), store.Close()) }, nil
@@ -252,7 +267,7 @@ func (j runJob) report(ctx context.Context, res *engine.Result, err error) error
 	}
 	if report.Status == "" {
 		report.Status = engine.Failed
-		report.Input, report.Output, report.Parameters = j.paths.input, j.paths.output, j.given
+		report.Input, report.Output, report.Parameters = publicPath(j.paths.input), publicPath(j.paths.output), j.given
 		report.Started, report.Finished = j.at.UTC(), j.process.now().UTC()
 	}
 	if report.Records == nil {
@@ -292,7 +307,7 @@ func first(errs ...error) error {
 func shortPath(path string) string {
 	wd, err := os.Getwd()
 	if err != nil || isURL(path) {
-		return path
+		return publicPath(path)
 	}
 	if rest, ok := strings.CutPrefix(path, wd+string(os.PathSeparator)); ok {
 		return rest

@@ -3,17 +3,16 @@ package cli
 import (
 	"context"
 	"log/slog"
+	"time"
 
 	"github.com/spf13/cobra"
 
-	"quire/internal/engine"
 	"quire/internal/notebook"
 	"quire/internal/parameter"
 )
 
-func (j runJob) formatPaths() (string, string, error)                  { return j.paths.input, j.paths.output, nil }
-func (j runJob) resume(ctx context.Context, req *engine.Request) error { return nil }
-func (j runJob) sweep(ctx context.Context) error                       { return nil }
+func (j runJob) formatPaths() (string, string, error) { return j.paths.input, j.paths.output, nil }
+func formatPath(p string, set parameter.Set, now time.Time) (string, error) { return p, nil }
 func (c *runConfig) notebookHelp(ctx context.Context, p Process, cmd *cobra.Command, log *slog.Logger, in string, set parameter.Set) error {
 	return nil
 }

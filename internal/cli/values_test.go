@@ -91,3 +91,20 @@ func TestPathRules(t *testing.T) {
 		})
 	}
 }
+
+func TestPublicPath(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct{ in, want string }{
+		{"a/b.ipynb", "a/b.ipynb"},
+		{"-", "-"},
+		{"s3://bucket/a@b.ipynb", "s3://bucket/a@b.ipynb"},
+		{"http://me:pw@host/a.ipynb", "http://host/a.ipynb"},
+		{"http://me:p@w@host", "http://host"},
+		{"https://h/a?X-Amz-Signature=abc&x=1&sig=def", "https://h/a?X-Amz-Signature=********&x=1&sig=********"},
+		{"abs://c.blob.example/a?sas=abc", "abs://c.blob.example/a?sas=********"},
+	} {
+		if got := publicPath(tt.in); got != tt.want {
+			t.Errorf("publicPath(%q) = %q, want %q", tt.in, got, tt.want)
+		}
+	}
+}
