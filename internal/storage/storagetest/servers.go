@@ -177,9 +177,9 @@ func StartAzure(t testing.TB) *AzureServer {
 		}
 		return resp.Body.Close()
 	}
-	s.Endpoint = startServer(t, []string{"AZURITE_ACCOUNTS=" + s.Account + ":" + s.Key}, ready, func(host, port, dir string) []string {
+	s.Endpoint = startServer(t, []string{"AZURITE_ACCOUNTS=" + s.Account + ":" + s.Key}, ready, func(host, port, _ string) []string {
 		return []string{
-			"node", program, "--blobHost", host, "--blobPort", port, "--location", dir,
+			"node", program, "--blobHost", host, "--blobPort", port,
 			"--inMemoryPersistence", "--disableTelemetry", "--silent",
 		}
 	}) + "/" + s.Account
