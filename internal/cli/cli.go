@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
+	"strings"
 	"syscall"
 	"time"
 
@@ -136,12 +138,28 @@ func printError(p Process, cmd *cobra.Command, err error) {
 		return // a reader that has gone away needs no message
 	}
 	c := newConsole(p)
-	c.Println(c.paint(styleError, cmd.CommandPath()+": "+printable(err.Error())))
+	c.Println(c.paint(styleError, cmd.CommandPath()+": "+dropRepeats(printable(err.Error()))))
 	var usage usageError
 	if errors.As(err, &usage) {
 		c.Println("Usage: " + cmd.UseLine())
 		c.Println("Try '" + cmd.CommandPath() + " --help'.")
 	}
+}
+
+// dropRepeats takes out of a chain of causes what stands twice in a row: two
+// layers often say that they were doing the same thing.
+func dropRepeats(text string) string {
+	const most = 50 // causes; a longer chain is left as it is
+	parts := strings.SplitN(text, ": ", most)
+	for n := len(parts) / 2; n > 0; n-- {
+		for i := 0; i+2*n <= len(parts); i++ {
+			if slices.Equal(parts[i:i+n], parts[i+n:i+2*n]) {
+				parts = slices.Delete(parts, i, i+n)
+				i--
+			}
+		}
+	}
+	return strings.Join(parts, ": ")
 }
 
 // flagError makes pflag's complaint a usage error and says which flag was
