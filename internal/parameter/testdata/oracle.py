@@ -81,34 +81,57 @@ def fill(case):
     return ["s", template.format(**scope)]
 
 
-def assignments(source):
-    """The simple assignments at the top of a cell: [name, annotation, value, line]."""
+def assignments(case):
+    """Compares the assignments at the top of a cell with those that were found.
+
+    case is [source, [[name, annotation, value, line], ...]]; the answer is
+    ["ok"], ["diff", what] or, for what is not Python, ["e", ...].
+    """
     import ast
     import warnings
 
     warnings.simplefilter("ignore")
-    if "\0" in source:
-        raise SyntaxError("NUL")
-    found = []
-    data = source.encode("utf-8")
-    starts = [0]
-    for line in data.splitlines(keepends=True):
-        starts.append(starts[-1] + len(line))
-
-    def text(node):
-        a = starts[node.lineno - 1] + node.col_offset
-        b = starts[node.end_lineno - 1] + node.end_col_offset
-        return data[a:b].decode("utf-8")
-
+    source, found = case
+    wanted = []
     for node in ast.parse(source).body:
         if isinstance(node, ast.Assign):
             for target in node.targets:
-                if isinstance(target, ast.Name):
-                    found.append([target.id, "", text(node.value), node.lineno])
+                wanted += [[n, None, node.value if n is target.id else None, node.lineno]
+                           for n in [target.id]] if isinstance(target, ast.Name) else several(target, node)
         elif isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and node.simple:
-            value = text(node.value) if node.value is not None else ""
-            found.append([node.target.id, text(node.annotation), value, node.lineno])
-    return ["a", found]
+            wanted.append([node.target.id, node.annotation, node.value, node.lineno])
+    if [w[0] for w in wanted] != [f[0] for f in found]:
+        return ["diff", "names " + repr([w[0] for w in wanted]) + " but " + repr([f[0] for f in found])]
+    for (name, annotation, value, line), (_, ftype, fvalue, fline) in zip(wanted, found):
+        if line != fline:
+            return ["diff", "%s: line %d but %d" % (name, line, fline)]
+        if annotation is not None and not same(annotation, ftype):
+            return ["diff", "%s: annotation %r" % (name, ftype)]
+        if value == "any":
+            continue
+        if (value is None) != (fvalue == "") or value is not None and not same(value, fvalue):
+            return ["diff", "%s: value %r" % (name, fvalue)]
+    return ["ok"]
+
+
+def several(target, node):
+    """A target of plain names: each with its part of the value, or any."""
+    import ast
+
+    if not isinstance(target, (ast.Tuple, ast.List)):
+        return []
+    names = [t.value if isinstance(t, ast.Starred) else t for t in target.elts]
+    if not all(isinstance(n, ast.Name) for n in names):
+        return []
+    return [[n.id, None, "any", node.lineno] for n in names]
+
+
+def same(node, text):
+    import ast
+
+    if isinstance(node, ast.Constant) and isinstance(node.value, str) and text == node.value.strip():
+        return True  # an annotation in quotes is what the quotes say
+    return ast.dump(node) == ast.dump(ast.parse("(" + text + "\n)", mode="eval").body)
 
 
 MODES = {"yaml": read_yaml, "flag": read_flag, "exec": run, "format": fill, "assign": assignments}
