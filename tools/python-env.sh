@@ -46,7 +46,7 @@ from_index() {
 		say "python environment: no Python 3.10 or newer on PATH (set QUIRE_PYTHON)"
 		return 1
 	}
-	say "python environment: installing $(grep -c '==' "$lock") locked packages with $interpreter, about a minute"
+	say "python environment: installing what python/requirements.lock names with $interpreter, a minute or two"
 	rm -rf "$env"
 	install_locked "$interpreter" "$env" "$lock" "$state/python-env.log" || return 1
 	origin="the package index, by python/requirements.lock"
@@ -86,7 +86,7 @@ give_up() {
 	say "  - the distribution's packages, installed by an administrator:"
 	say "      apt-get install -y $debian_packages"
 	if [ -s "$state/python-env.log" ]; then
-		say "What pip said (all of it is in .quire/python-env.log):"
+		say "What was tried, at its end (all of it is in .quire/python-env.log):"
 		tail -n 5 "$state/python-env.log" | sed 's/^/    /' >&2
 	fi
 	rm -rf "$env"
@@ -94,6 +94,7 @@ give_up() {
 }
 
 : >"$state/python-env.log"
+import_log=$state/python-env.log
 case $source in
 index) from_index || give_up ;;
 distribution) from_distribution || give_up ;;

@@ -33,12 +33,13 @@ find_python() {
 has_modules() { [ -z "$(missing_modules "$@")" ]; }
 
 # missing_modules PYTHON NAME...: prints " a b" for those that are not there.
-# They are really imported: a module whose library is missing is not there.
+# They are really imported: a module whose library is missing is not there. Why
+# it is not goes to the file $import_log, where that is set.
 missing_modules() {
 	interpreter_=$1
 	shift
 	for module in "$@"; do
-		"$interpreter_" -c "import $module" >/dev/null 2>&1 || printf ' %s' "$module"
+		"$interpreter_" -c "import $module" >/dev/null 2>>"${import_log:-/dev/null}" || printf ' %s' "$module"
 	done
 }
 
@@ -47,7 +48,7 @@ missing_modules() {
 # taken from wherever there is one.
 install_locked() {
 	"$1" -m venv --without-pip "$2" >>"$4" 2>&1 || return 1
-	options="--disable-pip-version-check --no-input --progress-bar off --retries 1 --timeout 30 --require-hashes --only-binary :all:"
+	options="--disable-pip-version-check --no-input --progress-bar off --retries 1 --timeout 30 --no-compile --require-hashes --only-binary :all:"
 	if "$1" -c 'import ensurepip' 2>/dev/null && "$2/bin/python" -m ensurepip --default-pip >>"$4" 2>&1; then
 		"$2/bin/python" -m pip install $options -r "$3" >>"$4" 2>&1
 	elif "$1" -m pip --version >>"$4" 2>&1; then
@@ -55,7 +56,9 @@ install_locked() {
 	elif command -v uv >/dev/null 2>&1; then
 		uv pip install --python "$2/bin/python" --require-hashes --only-binary :all: -r "$3" >>"$4" 2>&1
 	elif wheel=$(debian_pip "$2/.pip" "$4"); then
-		PYTHONPATH=$wheel "$2/bin/python" -m pip install $options -r "$3" >>"$4" 2>&1
+		PYTHONPATH=$wheel "$2/bin/python" -m pip install $options -r "$3" >>"$4" 2>&1 &&
+			PYTHONPATH=$wheel "$2/bin/python" -m pip install --no-index --no-deps "$wheel" >>"$4" 2>&1 &&
+			rm -rf "$2/.pip"
 	else
 		echo "$1 has neither ensurepip nor pip: apt-get install -y python3-venv" >>"$4"
 		return 1
@@ -86,18 +89,27 @@ fetch_debs() {
 	set_apt="-qq -o Dir::State=$apt/state -o Dir::State::status=/var/lib/dpkg/status -o Dir::Cache=$apt/cache
 		-o Debug::NoLocking=1 -o APT::Sandbox::User= -o Acquire::Retries=1 -o Acquire::http::Timeout=30"
 	apt-get $set_apt -o APT::Update::Error-Mode=any update || return 1
-	# An installed package may be older than its dependant in the index wants, so
-	# the answer is apt's own.
-	DEBIAN_FRONTEND=noninteractive apt-get $set_apt -y --no-install-recommends --download-only install "$@" || return 1
-	for package in "$@"; do # an installed one is not downloaded by install
-		dpkg-query -W -f '${Status}' "$package" 2>/dev/null | grep -q ' installed$' || continue
-		(cd "$apt/cache/archives" && apt-get $set_apt download "$package") || return 1
-	done
+	# Apt says what is missing. Compilers, debuggers and header files are not for us.
+	needed=$(apt-get $set_apt -y --no-install-recommends --print-uris install "$@" |
+		sed -n "s/^'[^']*' \([^_]*\)_.*/\1/p" |
+		grep -vE -e '-dev$|^(gcc|g[+][+]|cpp|binutils|gdb|libgprofng|libasan|libtsan|liblsan|libubsan|libpython3.11$|python3-(pythran|sympy|ufolib2|mpmath))') || true
+	[ -n "$needed" ] || { # what is installed is not listed
+		dpkg-query -W "$@" || return 1
+		needed=$*
+	}
+	(cd "$apt/cache/archives" && apt-get $set_apt download $needed) || return 1
 	for deb in "$apt"/cache/archives/*.deb; do
 		[ -f "$deb" ] || return 1
 		dpkg -x "$deb" "$dir" || return 1
+		rm -f "$deb"
 	done
-	rm -rf "$apt"
+	rm -rf "$apt" "$dir/usr/bin" "$dir/usr/include" "$dir/usr/share/doc" "$dir/usr/share/man"
+	# A link to a file that lies below DIR now must lead there.
+	find "$dir" -type l -lname '/*' | while read -r link; do
+		to=$(readlink "$link")
+		[ -e "$dir$to" ] && ln -sfn "$dir$to" "$link"
+	done
+	return 0
 }
 
 # unpack_debian DIR PACKAGE...: fetch_debs into DIR, once.
@@ -123,7 +135,12 @@ venv_over() { "$1" -m venv --without-pip --system-site-packages "$2"; }
 # becomes a script that also names the shared libraries below DIR.
 use_unpacked() {
 	site=$("$1/bin/python" -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
-	echo "$2/usr/lib/python3/dist-packages" >"$site/quire-debian.pth"
+	packages=$2/usr/lib/python3/dist-packages
+	echo "$packages" >"$site/quire-debian.pth"
+	# Debian's Matplotlib looks for its own data below /usr/share and /etc.
+	data=$2/usr/share/matplotlib/mpl-data
+	[ -e "$data/matplotlibrc" ] || cp "$2/etc/matplotlibrc" "$data/matplotlibrc"
+	sed -i "s|'/usr/share/matplotlib|'$2/usr/share/matplotlib|; s|'/etc/matplotlibrc|'$2/etc/matplotlibrc|" "$packages/matplotlib/__init__.py"
 	libraries=$(find "$2/usr/lib" "$2/lib" -name '*.so*' ! -path '*/python3*' -exec dirname {} + 2>/dev/null |
 		sort -u | tr '\n' ':')
 	for name in python python3; do
@@ -132,14 +149,19 @@ use_unpacked() {
 		[ -e "$1/bin/interpreter" ] || ln -s "$real" "$1/bin/interpreter"
 		cat >"$1/bin/$name" <<-END
 			#!/bin/sh
-			LD_LIBRARY_PATH="$libraries\${LD_LIBRARY_PATH:-}" MATPLOTLIBDATA="$2/usr/share/matplotlib/mpl-data" exec "$1/bin/interpreter" "\$@"
+			LD_LIBRARY_PATH="$libraries\${LD_LIBRARY_PATH:-}" exec "$1/bin/interpreter" "\$@"
 		END
 		chmod 755 "$1/bin/$name"
 	done
 }
 
-# write_kernelspec ENV: the python3 kernel of ENV, by absolute path.
+# write_kernelspec ENV: the python3 kernel of ENV, by absolute path. Matplotlib
+# keeps its settings and its font cache in ENV too, not in the home directory;
+# the cache is made now, and what every notebook imports is compiled.
 write_kernelspec() {
+	mkdir -p "$1/etc/matplotlib"
+	MPLCONFIGDIR=$1/etc/matplotlib "$1/bin/python" -c \
+		'import debugpy, ipykernel.kernelapp, ipykernel.ipkernel, matplotlib.pyplot, pandas, pyarrow.parquet' >/dev/null 2>&1 || true
 	kernel=$1/share/jupyter/kernels/python3
 	mkdir -p "$kernel"
 	"$1/bin/python" - "$1" >"$kernel/kernel.json.new" <<-'END'
@@ -150,7 +172,7 @@ write_kernelspec() {
 		    "display_name": "Python 3 (Quire)",
 		    "language": "python",
 		    "metadata": {"debugger": True},
-		    "env": {"PYDEVD_DISABLE_FILE_VALIDATION": "1"},
+		    "env": {"MPLCONFIGDIR": env + "/etc/matplotlib", "PYDEVD_DISABLE_FILE_VALIDATION": "1"},
 		}, indent=1))
 	END
 	mv -f "$kernel/kernel.json.new" "$kernel/kernel.json"
