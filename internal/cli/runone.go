@@ -314,3 +314,14 @@ func shortPath(path string) string {
 	}
 	return path
 }
+
+// formatPaths puts parameters into the paths.
+func (j runJob) formatPaths() (input, output string, err error) {
+	if input, err = formatPath(j.paths.input, j.given, j.at); err != nil {
+		return "", "", problem.Wrap(err, "input path %s", publicPath(j.paths.input))
+	}
+	if output, err = formatPath(j.paths.output, j.given, j.at); err != nil {
+		return "", "", problem.Wrap(err, "output path %s", publicPath(j.paths.output))
+	}
+	return input, output, nil
+}
