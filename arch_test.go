@@ -34,15 +34,19 @@ var mayImport = map[string][]string{
 	"internal/nbtemplate": {"internal/notebook", "internal/parameter", "internal/contents", "internal/auth"},
 	"internal/engine":     {"internal/notebook", "internal/kernel", "internal/parameter", "internal/storage", "python"},
 	"internal/session":    {"internal/notebook", "internal/kernel", "internal/contents", "internal/auth"},
-	"internal/run":        {"internal/engine", "internal/nbtemplate", "internal/contents", "internal/compute", "internal/auth"},
-	"internal/schedule":   {"internal/run", "internal/auth"},
-	"internal/db":         {"internal/auth", "internal/nbtemplate", "internal/run", "internal/schedule"},
-	"internal/api":        domains,
-	"internal/server":     slices.Concat(domains, []string{"internal/db", "internal/api", "web", "python"}),
-	"internal/cli":        slices.Concat(domains, []string{"internal/server", "internal/api"}),
-	"cmd/quire":           {"internal/cli"},
-	"bench":               {"internal/kernel", "internal/notebook"},
-	".":                   {},
+	"internal/run": {
+		"internal/notebook", "internal/parameter", "internal/storage", "internal/kernel",
+		"internal/engine", "internal/nbtemplate", "internal/contents", "internal/compute", "internal/auth",
+	},
+	"internal/schedule": {"internal/run", "internal/auth"},
+	"internal/db":       {"internal/auth", "internal/contents", "internal/viewer", "internal/nbtemplate", "internal/run", "internal/schedule"},
+	"internal/api":      domains,
+	"internal/pages":    slices.Concat(domains, []string{"internal/api", "web"}),
+	"internal/server":   slices.Concat(domains, []string{"internal/db", "internal/api", "internal/pages", "web", "python"}),
+	"internal/cli":      slices.Concat(domains, []string{"internal/server", "internal/api"}),
+	"cmd/quire":         {"internal/cli"},
+	"bench":             domains,
+	".":                 {},
 }
 
 // domains are the packages that api, server and cli may all use.
@@ -55,8 +59,10 @@ var domains = []string{
 // testsMayImport are packages that the tests of a package may use besides: the
 // routes are tested on real records.
 var testsMayImport = map[string][]string{
-	"internal/api": {"internal/db"},
-	"internal/cli": {"internal/db"},
+	"internal/api":      {"internal/db"},
+	"internal/contents": {"internal/db"},
+	"internal/run":      {"internal/db"},
+	"internal/cli":      {"internal/db"},
 }
 
 // codecs are parts of a domain that whoever may import the domain may import.

@@ -123,7 +123,7 @@ and writes a notebook with code, outputs, parameters and timings.`,
 	}
 	for _, newCommand := range []func(Process) *cobra.Command{
 		newRunCommand, newInspectCommand, newFmtCommand, newKernelsCommand,
-		newResultsCommand, newRecoverCommand, newVersionCommand, newCompletionCommand,
+		newResultsCommand, newRecoverCommand, newUpCommand, newAttemptCommand, newVersionCommand, newCompletionCommand,
 	} {
 		root.AddCommand(newCommand(p))
 	}

@@ -115,10 +115,15 @@ func (s spool) execute(ctx context.Context, spec Spec, opt AttemptOptions) Resul
 	req.Events = events.add
 	out := engine.NewFile(s.path(outputFile), engine.FileOptions{})
 	req.Output = out
-	res, err := engine.Run(ctx, *req)
-	closeErr := out.Close()
-	result := Result{Start: events.firstCell(), Engine: res}
-	result.State, result.Reason = verdict(ctx, res, errors.Join(err, closeErr))
+	res, runErr := engine.Run(ctx, *req)
+	runErr = errors.Join(runErr, out.Close())
+	result := Result{Start: events.firstCell()}
+	if res != nil {
+		if result.Engine, err = json.Marshal(res); err != nil {
+			return Result{State: Failed, Reason: "its result cannot be written: " + err.Error()}
+		}
+	}
+	result.State, result.Reason = verdict(ctx, res, runErr)
 	return result
 }
 

@@ -2,7 +2,6 @@ package run
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"io/fs"
 	"log/slog"
@@ -198,15 +197,7 @@ func (s *Runs) complete(ctx context.Context, a Attempt, res Result) (done bool) 
 	if res.Fence != a.Fence {
 		return s.lose(ctx, a, "its result is not its own")
 	}
-	var engineResult []byte
-	if res.Engine != nil {
-		data, err := json.Marshal(res.Engine)
-		if err != nil {
-			return s.lose(ctx, a, "its result cannot be kept: "+err.Error())
-		}
-		engineResult = data
-	}
-	return s.finish(ctx, a, outcome{state: res.State, reason: res.Reason, result: engineResult, at: res.At, start: res.Start})
+	return s.finish(ctx, a, outcome{state: res.State, reason: res.Reason, result: res.Engine, at: res.At, start: res.Start})
 }
 
 func (s *Runs) lose(ctx context.Context, a Attempt, reason string) (done bool) {

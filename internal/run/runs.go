@@ -171,10 +171,11 @@ func checkParameters(source []byte, req Request) (json.RawMessage, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := checkAgainst(nb, set, req.Kernel, req.Strict); err != nil {
+	applied, err := checkAgainst(nb, set, req.Strict)
+	if err != nil {
 		return nil, err
 	}
-	return json.Marshal(set)
+	return json.Marshal(applied)
 }
 
 func idempotencyHash(req Request, r Run) string {
@@ -333,7 +334,21 @@ func (s *Runs) dirOf(notebookPath string) string {
 
 var errNoResult = errors.New("the process of the attempt went away without a result")
 
-// checkAgainst finds every parameter that the notebook would not take.
-func checkAgainst(nb *notebook.Notebook, set parameter.Set, kernel string, strict bool) error {
-	return nil
+// checkAgainst returns the parameters as the notebook's declarations want them,
+// or everything that it would not take.
+func checkAgainst(nb *notebook.Notebook, set parameter.Set, strict bool) (parameter.Set, error) {
+	i := nb.ParametersCell()
+	if i < 0 {
+		return set, nil
+	}
+	definitions, _ := parameter.Inspect(nb.Language(), nb.Cells[i].Source)
+	applied, violations := parameter.SchemaOf(definitions).Apply(set, strict)
+	if len(violations) == 0 {
+		return applied, nil
+	}
+	lines := make([]string, len(violations))
+	for i, v := range violations {
+		lines[i] = v.String()
+	}
+	return set, problem.New(problem.Invalid, "%s", strings.Join(lines, "; "))
 }

@@ -13,7 +13,6 @@ import (
 	"syscall"
 	"time"
 
-	"quire/internal/engine"
 	"quire/internal/problem"
 )
 
@@ -46,12 +45,12 @@ type Spec struct {
 
 // A Result is what an attempt writes at its end.
 type Result struct {
-	Fence  string         `json:"fence"`
-	State  State          `json:"state"`
-	Reason string         `json:"reason"`
-	At     time.Time      `json:"at"`
-	Start  time.Time      `json:"start"`
-	Engine *engine.Result `json:"engine,omitempty"`
+	Fence  string          `json:"fence"`
+	State  State           `json:"state"`
+	Reason string          `json:"reason"`
+	At     time.Time       `json:"at"`
+	Start  time.Time       `json:"start"`
+	Engine json.RawMessage `json:"engine,omitempty"` // engine.Result
 }
 
 // A spool is the directory of an attempt.

@@ -1,0 +1,209 @@
+package api
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"quire/internal/auth"
+	"quire/internal/problem"
+	"quire/internal/run"
+)
+
+// RegisterRuns adds the routes of durable runs under /api/runs.
+func RegisterRuns(rt *Router, runs *run.Runs) {
+	h := runRoutes{runs}
+	in := Policy{Access: SignedIn}
+	rt.Handle("POST /api/runs", Policy{Access: SignedIn, MaxBody: 2 << 20}, h.submit)
+	rt.Handle("GET /api/runs", in, h.list)
+	rt.Handle("GET /api/runs/{id}", in, h.get)
+	rt.Handle("GET /api/runs/{id}/attempts", in, h.attempts)
+	rt.Handle("POST /api/runs/{id}/cancel", in, h.cancel)
+	rt.Handle("POST /api/runs/{id}/retry", in, h.retry)
+	rt.Handle("GET /api/runs/{id}/output", in, h.output)
+	rt.Handle("GET /api/runs/{id}/source", in, h.source)
+	rt.Handle("GET /api/runs/{id}/events", in, h.events)
+}
+
+type runRoutes struct{ runs *run.Runs }
+
+// user returns who is asking; the policy has seen to it that somebody is.
+func user(r *http.Request) auth.User {
+	u, _ := auth.UserFrom(r.Context())
+	return u
+}
+
+func (h runRoutes) submit(w http.ResponseWriter, r *http.Request) error {
+	var req run.Request
+	if err := ReadJSON(r, &req); err != nil {
+		return err
+	}
+	req.IdempotencyKey = r.Header.Get("Idempotency-Key")
+	if len(req.IdempotencyKey) > 256 {
+		return problem.New(problem.Invalid, "Idempotency-Key: at most 256 bytes")
+	}
+	created, err := h.runs.Submit(r.Context(), user(r), req)
+	if err != nil {
+		return err
+	}
+	w.Header().Set("Location", "/api/runs/"+created.ID)
+	return WriteJSON(w, http.StatusCreated, created)
+}
+
+// A runPage is one page of runs.
+type runPage struct {
+	Runs []run.Run `json:"runs"`
+	Next string    `json:"next,omitempty"` // cursor of the next page
+}
+
+func (h runRoutes) list(w http.ResponseWriter, r *http.Request) error {
+	q := r.URL.Query()
+	f := run.Filter{
+		Owner: q.Get("owner"), Notebook: strings.Trim(q.Get("notebook"), "/"), State: run.State(q.Get("state")),
+		Tag: q.Get("tag"), Before: q.Get("cursor"),
+	}
+	if s := q.Get("limit"); s != "" {
+		n, err := strconv.Atoi(s)
+		if err != nil || n < 1 || n > 500 {
+			return problem.New(problem.Invalid, "limit: want 1 to 500")
+		}
+		f.Limit = n
+	}
+	runs, err := h.runs.List(r.Context(), user(r), f)
+	if err != nil {
+		return err
+	}
+	page := runPage{Runs: runs}
+	if page.Runs == nil {
+		page.Runs = []run.Run{}
+	}
+	if limit := max(f.Limit, 0); len(runs) > 0 && len(runs) == orDefault(limit, 50) {
+		page.Next = runs[len(runs)-1].ID
+	}
+	return WriteJSON(w, http.StatusOK, page)
+}
+
+func orDefault(n, otherwise int) int {
+	if n == 0 {
+		return otherwise
+	}
+	return n
+}
+
+func (h runRoutes) get(w http.ResponseWriter, r *http.Request) error {
+	found, err := h.runs.Get(r.Context(), user(r), r.PathValue("id"))
+	if err != nil {
+		return err
+	}
+	return WriteJSON(w, http.StatusOK, found)
+}
+
+func (h runRoutes) attempts(w http.ResponseWriter, r *http.Request) error {
+	all, err := h.runs.Attempts(r.Context(), user(r), r.PathValue("id"))
+	if err != nil {
+		return err
+	}
+	if all == nil {
+		all = []run.Attempt{}
+	}
+	return WriteJSON(w, http.StatusOK, map[string]any{"attempts": all})
+}
+
+func (h runRoutes) cancel(w http.ResponseWriter, r *http.Request) error {
+	changed, err := h.runs.Cancel(r.Context(), user(r), r.PathValue("id"))
+	if err != nil {
+		return err
+	}
+	return WriteJSON(w, http.StatusOK, changed)
+}
+
+func (h runRoutes) retry(w http.ResponseWriter, r *http.Request) error {
+	created, err := h.runs.Retry(r.Context(), user(r), r.PathValue("id"))
+	if err != nil {
+		return err
+	}
+	w.Header().Set("Location", "/api/runs/"+created.ID)
+	return WriteJSON(w, http.StatusCreated, created)
+}
+
+func (h runRoutes) output(w http.ResponseWriter, r *http.Request) error {
+	nb, err := h.runs.Output(r.Context(), user(r), r.PathValue("id"))
+	if err != nil {
+		return err
+	}
+	return writeNotebook(w, nb)
+}
+
+func (h runRoutes) source(w http.ResponseWriter, r *http.Request) error {
+	nb, err := h.runs.Source(r.Context(), user(r), r.PathValue("id"))
+	if err != nil {
+		return err
+	}
+	return writeNotebook(w, nb)
+}
+
+func writeNotebook(w http.ResponseWriter, nb interface{ Bytes() ([]byte, error) }) error {
+	data, err := nb.Bytes()
+	if err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/x-ipynb+json")
+	_, err = w.Write(data)
+	return err
+}
+
+// pingEvery is how often a quiet stream of events says that it lives: proxies
+// cut what is silent for half a minute.
+const pingEvery = 15 * time.Second
+
+// events streams what happens in a run as server-sent events. Each has the id
+// "attempt.line", so that a client that comes back goes on where it was
+// (Last-Event-ID). The last event is "end", with the run.
+func (h runRoutes) events(w http.ResponseWriter, r *http.Request) error {
+	id := r.PathValue("id")
+	if _, err := h.runs.Get(r.Context(), user(r), id); err != nil {
+		return err
+	}
+	attempt, line := lastEvent(r)
+	s := NewEventStream(w)
+	defer s.Close()
+	err := h.runs.Follow(r.Context(), user(r), id, attempt, line, func(attempt, line int, event []byte) error {
+		return s.Send(fmt.Sprintf("%d.%d", attempt, line+1), "", event)
+	})
+	if err != nil {
+		if r.Context().Err() != nil {
+			return nil //nolint:nilerr // the client went away
+		}
+		return err
+	}
+	ended, err := h.runs.Get(r.Context(), user(r), id)
+	if err != nil {
+		return err
+	}
+	data, err := json.Marshal(ended)
+	if err != nil {
+		return err
+	}
+	return s.Send("", "end", data)
+}
+
+func lastEvent(r *http.Request) (attempt, line int) {
+	last := r.Header.Get("Last-Event-ID")
+	if last == "" {
+		last = r.URL.Query().Get("from")
+	}
+	a, l, ok := strings.Cut(last, ".")
+	if !ok {
+		return 0, 0
+	}
+	attempt, err1 := strconv.Atoi(a)
+	line, err2 := strconv.Atoi(l)
+	if errors.Join(err1, err2) != nil || attempt < 0 || line < 0 {
+		return 0, 0
+	}
+	return attempt, line
+}

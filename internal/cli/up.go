@@ -1,0 +1,79 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+
+	"github.com/spf13/cobra"
+
+	"quire/internal/problem"
+	"quire/internal/run"
+	"quire/internal/server"
+)
+
+const upLong = `Start the platform on this machine: workspaces, runs and their pages, with
+nothing else installed. The address to open is the first line on standard
+output, printed when requests are answered; it holds the access token.
+
+Everything is kept in the data directory. Runs go on when the server stops, and
+are found again when it starts.`
+
+func newUpCommand(p Process) *cobra.Command {
+	var cfg server.Config
+	verbose := false
+	cmd := &cobra.Command{
+		Use:                   "up [flags]",
+		DisableFlagsInUseLine: true,
+		Short:                 "Start the platform on this machine",
+		Long:                  upLong,
+		Example:               "  quire up\n  quire up --listen 127.0.0.1:0 --data /srv/quire",
+		Args:                  usageArgs(cobra.NoArgs),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			level := slog.LevelInfo
+			if verbose {
+				level = slog.LevelDebug
+			}
+			cfg.Token = os.Getenv("QUIRE_TOKEN")
+			cfg.Sample = true
+			return serve(cmd.Context(), p, cfg, level)
+		},
+	}
+	f := cmd.Flags()
+	f.StringVar(&cfg.Listen, "listen", "", "HOST:PORT to answer on; port 0 picks a free one (default 127.0.0.1:8888)")
+	f.StringVar(&cfg.Data, "data", "", "directory for everything that is kept (default quire in your data directory)")
+	f.StringVar(&cfg.User, "user", "", "name of the local user (default your own)")
+	f.BoolVar(&verbose, "verbose", false, "log every request")
+	return withExit(cmd, "0 asked to stop, 1 error, 2 usage")
+}
+
+// serve runs a server until the command is asked to end, which is its success.
+func serve(ctx context.Context, p Process, cfg server.Config, level slog.Level) error {
+	self, err := os.Executable()
+	if err != nil {
+		return problem.Wrap(err, "finding this program")
+	}
+	log := slog.New(slog.NewTextHandler(p.Stderr, &slog.HandlerOptions{Level: level}))
+	s, err := server.New(ctx, cfg, server.Options{Log: log, Version: version, Command: []string{self, "attempt"}})
+	if err != nil {
+		return err
+	}
+	// Requests are answered from here on: the listener is open.
+	fmt.Fprintln(p.Stdout, s.SignInURL())
+	return errors.Join(s.Serve(ctx), s.Close())
+}
+
+// newAttemptCommand is the process of one attempt at a run. Servers start it.
+func newAttemptCommand(Process) *cobra.Command {
+	return &cobra.Command{
+		Use:    "attempt DIR",
+		Short:  "Execute one attempt of a run (started by the server)",
+		Hidden: true,
+		Args:   usageArgs(cobra.ExactArgs(1)),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return run.RunAttempt(cmd.Context(), args[0], run.AttemptOptions{})
+		},
+	}
+}

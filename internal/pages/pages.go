@@ -1,0 +1,251 @@
+// Package pages is what a person sees in a browser: workspaces, notebooks,
+// runs. Pages are complete without script; the little script there is only
+// keeps them up to date.
+package pages
+
+import (
+	"bytes"
+	"embed"
+	"fmt"
+	"html/template"
+	"net/http"
+	"net/url"
+	"path"
+	"strings"
+	"time"
+
+	"quire/internal/api"
+	"quire/internal/auth"
+	"quire/internal/contents"
+	"quire/internal/problem"
+	"quire/internal/run"
+	"quire/internal/viewer"
+)
+
+//go:embed template/*.html
+var templateFiles embed.FS
+
+//go:embed static
+var staticFiles embed.FS
+
+// A Config is what the pages need.
+type Config struct {
+	Volume   *contents.Volume
+	Runs     *run.Runs
+	Sessions *auth.Sessions
+	Version  string
+	Now      func() time.Time // time.Now when nil
+}
+
+type site struct {
+	cfg   Config
+	rt    *api.Router
+	cache *viewer.Cache
+}
+
+// Register adds the pages to the router.
+func Register(rt *api.Router, cfg Config) {
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
+	s := &site{cfg: cfg, rt: rt, cache: viewer.NewCache(16 << 20)}
+	page := api.Policy{Access: api.SignedIn, Page: true}
+	form := api.Policy{Access: api.SignedIn, Page: true, MaxBody: 2 << 20}
+	public := api.Policy{Access: api.Public, Page: true}
+	rt.Handle("GET /{$}", public, s.home)
+	rt.Handle("GET /login", public, s.loginPage)
+	rt.Handle("POST /login", public, s.login)
+	rt.Handle("POST /logout", page, s.logout)
+	rt.Handle("GET /static/{name}", api.Policy{Access: api.Public}, s.static)
+	rt.Handle("GET /view/{path...}", page, s.view)
+	rt.Handle("GET /frame/{path...}", page, s.frame)
+	rt.Handle("GET /versions/{path...}", page, s.versions)
+	rt.Handle("GET /diff", page, s.diff)
+	rt.Handle("GET /run/{path...}", page, s.runForm)
+	rt.Handle("POST /run/{path...}", form, s.submit)
+	rt.Handle("GET /runs", page, s.runs)
+	rt.Handle("GET /runs/{id}", page, s.run)
+	rt.Handle("GET /runs/{id}/cells/{index}", page, s.runCell)
+	rt.Handle("GET /runs/{id}/frame", page, s.runFrame)
+	rt.Handle("POST /runs/{id}/cancel", page, s.cancel)
+	rt.Handle("POST /runs/{id}/retry", page, s.retry)
+}
+
+// A view is what every template gets.
+type view struct {
+	Title   string
+	User    auth.User
+	Section string // which entry of the navigation is current
+	Crumbs  []crumb
+	Live    bool // load the script that keeps the page up to date
+	Now     time.Time
+	Data    any
+}
+
+type crumb struct{ Name, URL string }
+
+// crumbs leads from the root to path.
+func crumbs(p string) []crumb {
+	list := []crumb{{"Workspaces", "/view/"}}
+	at := ""
+	for name := range strings.SplitSeq(p, "/") {
+		if name == "" {
+			continue
+		}
+		at = strings.TrimPrefix(at+"/"+name, "/")
+		list = append(list, crumb{name, "/view/" + escapePath(at)})
+	}
+	return list
+}
+
+// escapePath escapes each name of a slash path for a URL.
+func escapePath(p string) string {
+	names := strings.Split(p, "/")
+	for i, name := range names {
+		names[i] = url.PathEscape(name)
+	}
+	return strings.Join(names, "/")
+}
+
+var funcs = template.FuncMap{
+	"ago":      ago,
+	"stamp":    func(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05 UTC") },
+	"iso":      func(t time.Time) string { return t.UTC().Format(time.RFC3339) },
+	"bytes":    byteSize,
+	"escape":   escapePath,
+	"duration": duration,
+	"sign":     sign,
+	"word":     word,
+	"class":    class,
+	"base":     path.Base,
+	"style":    func() string { return "/static/" + viewer.StylesheetName() },
+}
+
+var templates = func() map[string]*template.Template {
+	all := map[string]*template.Template{}
+	for _, name := range []string{"login", "workspace", "runs", "runform", "versions", "error", "file"} {
+		all[name] = template.Must(template.New("layout.html").Funcs(funcs).ParseFS(templateFiles, "template/layout.html", "template/"+name+".html"))
+	}
+	return all
+}()
+
+// csp is the policy of every page but the frames.
+const csp = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; " +
+	"frame-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+
+// show renders a page, wholly or not at all.
+func (s *site) show(w http.ResponseWriter, r *http.Request, status int, name string, v view) error {
+	return render(w, r, status, name, v, s.cfg.Now())
+}
+
+func render(w http.ResponseWriter, r *http.Request, status int, name string, v view, now time.Time) error {
+	v.User, _ = auth.UserFrom(r.Context())
+	v.Now = now
+	var b bytes.Buffer
+	if err := templates[name].Execute(&b, v); err != nil {
+		return fmt.Errorf("rendering the page %s: %w", name, err)
+	}
+	h := w.Header()
+	h.Set("Content-Type", "text/html; charset=utf-8")
+	h.Set("Content-Security-Policy", csp)
+	h.Set("Cache-Control", "no-store")
+	w.WriteHeader(status)
+	_, err := b.WriteTo(w)
+	return err
+}
+
+// Error shows an error to a person: what failed, why, and what to do.
+func Error(w http.ResponseWriter, r *http.Request, status int, err error) {
+	v := view{Title: http.StatusText(status), Data: map[string]any{
+		"Status": status, "Title": http.StatusText(status), "Text": api.ErrorText(err), "ID": api.RequestID(r.Context()),
+	}}
+	if render(w, r, status, "error", v, time.Now()) != nil {
+		http.Error(w, api.ErrorText(err), status)
+	}
+}
+
+// user is who asks; the policies see to it that somebody does.
+func user(r *http.Request) auth.User {
+	u, _ := auth.UserFrom(r.Context())
+	return u
+}
+
+// home sends a person to their workspace. The address that the server prints
+// at its start carries the access token: it becomes a session, and leaves the
+// address bar.
+func (s *site) home(w http.ResponseWriter, r *http.Request) error {
+	if token := r.URL.Query().Get("token"); token != "" {
+		secret, _, err := s.cfg.Sessions.SignIn(r.Context(), token)
+		if err != nil {
+			return err
+		}
+		s.rt.SetSession(w, secret)
+		http.Redirect(w, r, "/", http.StatusSeeOther)
+		return nil
+	}
+	u := user(r)
+	if u.Name == "" {
+		http.Redirect(w, r, "/login", http.StatusSeeOther)
+		return nil
+	}
+	http.Redirect(w, r, "/view/users/"+u.Name, http.StatusSeeOther)
+	return nil
+}
+
+func (s *site) loginPage(w http.ResponseWriter, r *http.Request) error {
+	return s.show(w, r, http.StatusOK, "login", view{Title: "Sign in", Data: map[string]any{
+		"Next": api.SafeNext(r.URL.Query().Get("next")),
+	}})
+}
+
+func (s *site) login(w http.ResponseWriter, r *http.Request) error {
+	if err := r.ParseForm(); err != nil {
+		return problem.WrapAs(problem.Invalid, err, "reading the form")
+	}
+	next := api.SafeNext(r.PostForm.Get("next"))
+	secret, _, err := s.cfg.Sessions.SignIn(r.Context(), strings.TrimSpace(r.PostForm.Get("token")))
+	if err != nil {
+		return s.show(w, r, http.StatusForbidden, "login", view{Title: "Sign in", Data: map[string]any{
+			"Next": next, "Error": "That is not an access token of this server.",
+		}})
+	}
+	s.rt.SetSession(w, secret)
+	http.Redirect(w, r, next, http.StatusSeeOther)
+	return nil
+}
+
+func (s *site) logout(w http.ResponseWriter, r *http.Request) error {
+	if c, err := r.Cookie(s.rt.CookieName()); err == nil {
+		if err := s.cfg.Sessions.SignOut(r.Context(), c.Value); err != nil {
+			return err
+		}
+	}
+	s.rt.SetSession(w, "")
+	http.Redirect(w, r, "/login", http.StatusSeeOther)
+	return nil
+}
+
+func (s *site) static(w http.ResponseWriter, r *http.Request) error {
+	name := r.PathValue("name")
+	h := w.Header()
+	h.Set("Cache-Control", "public, max-age=31536000, immutable")
+	switch {
+	case name == viewer.StylesheetName():
+		h.Set("Content-Type", "text/css; charset=utf-8")
+		_, err := w.Write([]byte(viewer.Stylesheet()))
+		return err
+	case strings.HasSuffix(name, ".js"):
+		h.Set("Content-Type", "text/javascript; charset=utf-8")
+	case strings.HasSuffix(name, ".css"):
+		h.Set("Content-Type", "text/css; charset=utf-8")
+	default:
+		return problem.New(problem.NotFound, "no such file")
+	}
+	data, err := staticFiles.ReadFile("static/" + path.Base(name))
+	if err != nil {
+		return problem.New(problem.NotFound, "no such file")
+	}
+	h.Set("Cache-Control", "no-cache")
+	_, err = w.Write(data)
+	return err
+}

@@ -1,0 +1,142 @@
+package server
+
+import (
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"quire/internal/problem"
+)
+
+// A Config is all that can be chosen about a server. The zero value of each
+// field is its default; Validate fills them in.
+type Config struct {
+	// Listen is the address to answer on, HOST:PORT; port 0 picks a free one.
+	// Default 127.0.0.1:8888.
+	Listen string `yaml:"listen"`
+	// Data is the directory that holds everything the server keeps. Default
+	// quire in the user's data directory.
+	Data string `yaml:"data"`
+	// Token is the access token of the local user. Default: made at the first
+	// start and kept in Data. From QUIRE_TOKEN or a file, never from the command
+	// line, which others can read.
+	Token string `yaml:"-"`
+	// User is the name of the local user. Default: the name of the operating
+	// system's user, as far as it can be one here.
+	User string `yaml:"user"`
+	// Hosts are further values of the Host header to answer, HOST:PORT, for a
+	// server behind a proxy.
+	Hosts []string `yaml:"hosts"`
+	// InsecureBehindProxy allows an address other than loopback without TLS: a
+	// proxy in front is trusted to add it.
+	InsecureBehindProxy bool `yaml:"insecureBehindProxy"`
+	// Permits is how many runs are executed at once. Default 4.
+	Permits int `yaml:"permits"`
+	// KeepRuns is how long ended runs are kept; 0 is for ever.
+	KeepRuns time.Duration `yaml:"keepRuns"`
+	// QuotaBytes is how much a workspace may hold; 0 is no limit.
+	QuotaBytes int64 `yaml:"quotaBytes"`
+	// Objects is where run sources, outputs and versions are kept: a directory
+	// or a URL such as s3://bucket/prefix. Default objects in Data.
+	Objects string `yaml:"objects"`
+	// Mounts are directories or URLs shown read-only under mounts/<name>/.
+	Mounts map[string]string `yaml:"mounts"`
+	// Sample puts the sample workspaces on the volume when it is empty.
+	Sample bool `yaml:"sample"`
+}
+
+// Validate fills in defaults and returns every error at once.
+func (c *Config) Validate() error {
+	var wrong []string
+	add := func(err error) {
+		if err != nil {
+			wrong = append(wrong, err.Error())
+		}
+	}
+	add(c.validateListen())
+	add(c.validateData())
+	if c.User == "" {
+		c.User = localUser()
+	}
+	if c.Token != "" && len(c.Token) < 16 {
+		wrong = append(wrong, "QUIRE_TOKEN: at least 16 characters, so that it cannot be guessed")
+	}
+	if c.Permits == 0 {
+		c.Permits = 4
+	}
+	if c.Permits < 0 || c.Permits > 1000 {
+		wrong = append(wrong, "permits: must be between 1 and 1000")
+	}
+	if c.KeepRuns < 0 {
+		wrong = append(wrong, "keepRuns: must be 0 or more")
+	}
+	if c.QuotaBytes < 0 {
+		wrong = append(wrong, "quotaBytes: must be 0 or more")
+	}
+	for name := range c.Mounts {
+		if name == "" || strings.ContainsAny(name, "/\\. ") {
+			wrong = append(wrong, "mounts: "+name+": want a name without slashes, dots and spaces")
+		}
+	}
+	if len(wrong) > 0 {
+		return problem.New(problem.Invalid, "the configuration has %d errors:\n  %s", len(wrong), strings.Join(wrong, "\n  "))
+	}
+	return nil
+}
+
+func (c *Config) validateListen() error {
+	if c.Listen == "" {
+		c.Listen = "127.0.0.1:8888"
+	}
+	host, _, err := net.SplitHostPort(c.Listen)
+	if err != nil {
+		return problem.New(problem.Invalid, "listen: %q: want HOST:PORT", c.Listen)
+	}
+	if !loopback(host) && !c.InsecureBehindProxy {
+		return problem.New(problem.Invalid, "listen: %s is reachable from other machines, and this server does not speak TLS: put a proxy that does in front and set insecureBehindProxy", c.Listen)
+	}
+	return nil
+}
+
+func loopback(host string) bool {
+	if host == "localhost" {
+		return true
+	}
+	ip := net.ParseIP(host)
+	return ip != nil && ip.IsLoopback()
+}
+
+func (c *Config) validateData() error {
+	if c.Data == "" {
+		base := os.Getenv("XDG_DATA_HOME")
+		if base == "" {
+			home, err := os.UserHomeDir()
+			if err != nil {
+				return problem.New(problem.Invalid, "data: there is no home directory to put it in: say where")
+			}
+			base = filepath.Join(home, ".local", "share")
+		}
+		c.Data = filepath.Join(base, "quire")
+	}
+	full, err := filepath.Abs(c.Data)
+	c.Data = full
+	return problem.WrapAs(problem.Invalid, err, "data")
+}
+
+// localUser is the operating system's user name, made fit.
+func localUser() string {
+	name := strings.ToLower(os.Getenv("USER"))
+	name = strings.Map(func(r rune) rune {
+		if r >= 'a' && r <= 'z' || r >= '0' && r <= '9' || r == '-' || r == '_' {
+			return r
+		}
+		return -1
+	}, name)
+	name = strings.TrimLeft(name, "-_")
+	if name == "" || len(name) > 63 {
+		return "me"
+	}
+	return name
+}

@@ -1,0 +1,280 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+
+	"quire/internal/api"
+	"quire/internal/auth"
+	"quire/internal/contents"
+	"quire/internal/db"
+	"quire/internal/db/sqlite"
+	"quire/internal/pages"
+	"quire/internal/problem"
+	"quire/internal/run"
+	"quire/internal/storage"
+	"quire/internal/storage/local"
+)
+
+// A Server is the platform on one machine.
+type Server struct {
+	cfg      Config
+	log      *slog.Logger
+	version  string
+	lock     *os.File
+	db       *db.DB
+	volume   *contents.Volume
+	objects  []storage.Store
+	runs     *run.Runs
+	sessions *auth.Sessions
+	listener net.Listener
+	http     *http.Server
+	token    string
+}
+
+// Options are what is not configuration.
+type Options struct {
+	Log     *slog.Logger
+	Version string
+	// Command is this binary and the subcommand that runs an attempt.
+	Command []string
+}
+
+// shutdownGrace is how long requests may take to end when the server stops.
+const shutdownGrace = 10 * time.Second
+
+// New opens everything that cfg names and listens, but answers nothing before
+// Serve. The caller closes it, also after Serve.
+func New(ctx context.Context, cfg Config, opt Options) (*Server, error) {
+	if err := cfg.Validate(); err != nil {
+		return nil, err
+	}
+	if opt.Log == nil {
+		opt.Log = slog.New(slog.DiscardHandler)
+	}
+	s := &Server{cfg: cfg, log: opt.Log, version: opt.Version}
+	if err := s.open(ctx, opt); err != nil {
+		return nil, errors.Join(err, s.Close())
+	}
+	return s, nil
+}
+
+func (s *Server) open(ctx context.Context, opt Options) error {
+	if err := s.takeData(); err != nil {
+		return err
+	}
+	var err error
+	if s.db, err = sqlite.Open(ctx, s.data("quire.db")); err != nil {
+		return err
+	}
+	if err := s.openVolume(ctx); err != nil {
+		return err
+	}
+	if err := s.openUser(ctx); err != nil {
+		return err
+	}
+	objects, err := s.objectStore(ctx, "runs")
+	if err != nil {
+		return err
+	}
+	s.runs = run.New(run.Config{
+		Store: s.db, Spool: s.data("spool"), Objects: objects, Volume: s.volume, Files: s.data("files"),
+		Launcher: &run.Processes{Command: opt.Command}, Permits: s.cfg.Permits, Keep: s.cfg.KeepRuns,
+		Version: s.version, Log: s.log,
+	})
+	if s.listener, err = net.Listen("tcp", s.cfg.Listen); err != nil {
+		return problem.WrapAs(problem.Unavailable, err, "listening on %s", s.cfg.Listen)
+	}
+	s.http = &http.Server{
+		Handler: s.routes(), ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10,
+		ErrorLog: slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
+	}
+	return nil
+}
+
+func (s *Server) data(names ...string) string {
+	return filepath.Join(append([]string{s.cfg.Data}, names...)...)
+}
+
+// takeData makes the data directory, sees that it is ours alone, and locks it:
+// two servers on one directory would undo each other.
+func (s *Server) takeData() error {
+	if err := os.MkdirAll(s.cfg.Data, 0o700); err != nil {
+		return problem.WrapAs(problem.Unavailable, err, "making the data directory")
+	}
+	info, err := os.Stat(s.cfg.Data)
+	if err != nil {
+		return problem.WrapAs(problem.Unavailable, err, "looking at the data directory")
+	}
+	if info.Mode().Perm()&0o022 != 0 {
+		return problem.New(problem.Invalid, "the data directory %s can be written by others: run chmod 700 on it", s.cfg.Data)
+	}
+	if s.lock, err = os.OpenFile(s.data("lock"), os.O_RDWR|os.O_CREATE, 0o600); err != nil {
+		return problem.WrapAs(problem.Unavailable, err, "locking the data directory")
+	}
+	if err := syscall.Flock(int(s.lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+		return problem.New(problem.Exists, "another Quire serves %s already: stop it, or choose another --data", s.cfg.Data)
+	}
+	return nil
+}
+
+// objectStore opens the part of the objects with the given name.
+func (s *Server) objectStore(ctx context.Context, part string) (storage.Store, error) {
+	where := s.cfg.Objects
+	if where == "" {
+		where = s.data("objects")
+	}
+	var store storage.Store
+	var err error
+	if strings.Contains(where, "://") {
+		store, err = OpenPrefix(ctx, strings.TrimSuffix(where, "/")+"/"+part)
+	} else {
+		dir := filepath.Join(where, part)
+		if err = os.MkdirAll(dir, 0o700); err == nil {
+			store, err = local.Open(local.Config{Dir: dir})
+		}
+	}
+	if err != nil {
+		return nil, problem.Wrap(err, "opening the objects")
+	}
+	s.objects = append(s.objects, store)
+	return store, nil
+}
+
+func (s *Server) openVolume(ctx context.Context) error {
+	blobs, err := s.objectStore(ctx, "versions")
+	if err != nil {
+		return err
+	}
+	mounts := map[string]storage.Store{}
+	for name, where := range s.cfg.Mounts {
+		store, err := OpenPrefix(ctx, where)
+		if err != nil {
+			return problem.Wrap(err, "mounting %s", name)
+		}
+		mounts[name] = store
+		s.objects = append(s.objects, store)
+	}
+	s.volume, err = contents.Open(ctx, contents.Config{
+		Dir: s.data("files"), Blobs: &contents.Blobs{Store: blobs}, Versions: s.db, Mounts: mounts,
+		QuotaBytes: s.cfg.QuotaBytes, Log: s.log,
+	})
+	return err
+}
+
+// openUser makes the local user, with a workspace and the access token.
+func (s *Server) openUser(ctx context.Context) error {
+	s.sessions = &auth.Sessions{Store: s.db}
+	u := auth.User{Name: s.cfg.User, Admin: true}
+	if err := errors.Join(s.db.PutUser(ctx, u), s.volume.AddWorkspace(u.Name)); err != nil {
+		return err
+	}
+	s.token = s.cfg.Token
+	file := s.data("token")
+	if s.token == "" {
+		data, err := os.ReadFile(file)
+		switch {
+		case err == nil:
+			s.token = strings.TrimSpace(string(data))
+		case errors.Is(err, fs.ErrNotExist):
+			s.token = auth.NewSecret()
+			err = os.WriteFile(file, []byte(s.token+"\n"), 0o600)
+		}
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return problem.WrapAs(problem.Unavailable, err, "keeping the access token")
+		}
+	}
+	return s.sessions.SetToken(ctx, s.token, u)
+}
+
+func (s *Server) routes() http.Handler {
+	addr := s.listener.Addr().(*net.TCPAddr)
+	port := fmt.Sprint(addr.Port)
+	hosts := append([]string{
+		net.JoinHostPort("127.0.0.1", port), net.JoinHostPort("localhost", port), net.JoinHostPort("::1", port),
+	}, s.cfg.Hosts...)
+	rt := api.NewRouter(api.Config{Sessions: s.sessions, Log: s.log, Hosts: hosts, ErrorPage: pages.Error})
+	api.RegisterHealth(rt, s.ready)
+	api.RegisterRuns(rt, s.runs)
+	api.RegisterContents(rt, s.volume)
+	pages.Register(rt, pages.Config{Volume: s.volume, Runs: s.runs, Sessions: s.sessions, Version: s.version})
+	return rt
+}
+
+// ready reports whether the server can do its work now.
+func (s *Server) ready(ctx context.Context) error { return s.db.Ping(ctx) }
+
+// URL is where the server is, without a token.
+func (s *Server) URL() string {
+	host, _, err := net.SplitHostPort(s.cfg.Listen)
+	if err != nil || host == "" {
+		host = "127.0.0.1"
+	}
+	return "http://" + net.JoinHostPort(host, fmt.Sprint(s.listener.Addr().(*net.TCPAddr).Port)) + "/"
+}
+
+// SignInURL is the address for the local user to open: it carries the token,
+// and is printed once and never logged.
+func (s *Server) SignInURL() string { return s.URL() + "?token=" + url.QueryEscape(s.token) }
+
+// Serve answers requests until ctx ends, then lets the requests that are under
+// way finish. Runs go on without the server.
+func (s *Server) Serve(ctx context.Context) error {
+	if err := s.runs.Start(ctx); err != nil {
+		return err
+	}
+	defer s.runs.Stop()
+	s.http.BaseContext = func(net.Listener) context.Context { return context.WithoutCancel(ctx) }
+	failed := make(chan error, 1)
+	go func() { failed <- s.http.Serve(s.listener) }()
+	select {
+	case err := <-failed:
+		return problem.WrapAs(problem.Unavailable, err, "serving")
+	case <-ctx.Done():
+	}
+	grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownGrace)
+	defer cancel()
+	if err := s.http.Shutdown(grace); err != nil {
+		return s.http.Close() // streams of events do not end by themselves
+	}
+	return nil
+}
+
+// Close releases everything. Closing twice, or what New did not finish, is no
+// error.
+func (s *Server) Close() error {
+	var errs []error
+	if s.listener != nil {
+		if err := s.listener.Close(); !errors.Is(err, net.ErrClosed) {
+			errs = append(errs, err)
+		}
+	}
+	if s.volume != nil {
+		errs = append(errs, s.volume.Close())
+		s.volume = nil
+	}
+	for _, store := range s.objects {
+		errs = append(errs, store.Close())
+	}
+	s.objects = nil
+	if s.db != nil {
+		errs = append(errs, s.db.Close())
+		s.db = nil
+	}
+	if s.lock != nil {
+		errs = append(errs, s.lock.Close())
+		s.lock = nil
+	}
+	return errors.Join(errs...)
+}
