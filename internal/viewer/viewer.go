@@ -250,3 +250,15 @@ func cutText(s string, limit int) (string, bool) {
 	}
 	return s, true
 }
+
+func emptyNotebook() *notebook.Notebook {
+	return &notebook.Notebook{Format: 4, Minor: 5, Metadata: notebook.Object{}}
+}
+
+// RenderMarkdown returns a markdown text as sanitized HTML, and its headings.
+// Of opts, LinkURL, ImageURL and Cache are used.
+func RenderMarkdown(src string, opts Options) (html string, outline []Heading) {
+	s := newScribe(opts)
+	html = s.markdown(src, nil)
+	return html, s.headings
+}
