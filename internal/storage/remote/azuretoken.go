@@ -2,12 +2,11 @@ package remote
 
 import (
 	"context"
+	"encoding/json"
 	"net/http"
 	"net/url"
 	"os"
 	"time"
-
-	"encoding/json"
 
 	"golang.org/x/oauth2"
 	"golang.org/x/oauth2/clientcredentials"

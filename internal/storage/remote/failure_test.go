@@ -157,6 +157,42 @@ func TestTruncatedReadFails(t *testing.T) {
 	}
 }
 
+// A server that gives less than it was asked for, and says so, is asked again for
+// the rest; where no ETag says that it is the same file, the read fails.
+func TestShortRanges(t *testing.T) {
+	t.Parallel()
+	for _, tag := range []string{`"one"`, ""} {
+		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			var first int
+			if _, err := fmt.Sscanf(r.Header.Get("Range"), "bytes=%d-", &first); err != nil {
+				t.Error(err)
+			}
+			w.Header().Set("Content-Range", fmt.Sprintf("bytes %d-%d/20", first, first+3))
+			if tag != "" {
+				w.Header().Set("ETag", tag)
+			}
+			w.WriteHeader(http.StatusPartialContent)
+			_, _ = io.WriteString(w, "0123456789abcdefghij"[first:first+4])
+		}))
+		t.Cleanup(server.Close)
+		s := openWeb(t, remote.Web{Base: server.URL + "/"})
+		r, _, err := s.Get(t.Context(), "a", storage.GetOptions{Offset: 2, Length: 12})
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := io.ReadAll(r)
+		if tag != "" && (err != nil || string(got) != "23456789abcd") {
+			t.Errorf("with a tag: got %q, %v", got, err)
+		}
+		if tag == "" && !problem.Is(err, problem.Unavailable) {
+			t.Errorf("without a tag: got %q, %v; want Unavailable", got, err)
+		}
+		if err := r.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
 func TestEndlessAnswerIsBounded(t *testing.T) {
 	t.Parallel()
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {

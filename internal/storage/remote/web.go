@@ -3,7 +3,6 @@ package remote
 import (
 	"context"
 	"errors"
-
 	"net/http"
 	"net/url"
 	"strings"

@@ -52,6 +52,53 @@ func testCreateRace(t *testing.T, f *fixture) {
 	}
 }
 
+// testLargeCreateRace is testCreateRace with files that are sent in parts, where
+// every writer has begun before one has ended: an early look cannot decide it.
+func testLargeCreateRace(t *testing.T, f *fixture) {
+	const racers = 4
+	var begun sync.WaitGroup
+	begun.Add(racers)
+	errs := make([]error, racers)
+	var wg sync.WaitGroup
+	for i := range racers {
+		wg.Go(func() {
+			body := bytes.Repeat([]byte{byte('a' + i)}, f.LargeBytes/2)
+			src := io.MultiReader(bytes.NewReader(body), &barrier{all: &begun}, strings.NewReader("end"))
+			_, errs[i] = f.Put(f.ctx, "large", src, storage.PutOptions{IfNotExist: true})
+		})
+	}
+	wg.Wait()
+	winner := -1
+	for i, err := range errs {
+		switch {
+		case err == nil && winner >= 0:
+			t.Fatalf("both %d and %d created it", winner, i)
+		case err == nil:
+			winner = i
+		default:
+			f.want(t, err, problem.Exists, "large")
+		}
+	}
+	if winner < 0 {
+		t.Fatalf("nobody created it: %v", errs[0])
+	}
+	if got := f.get(t, "large"); len(got) != f.LargeBytes/2+3 || got[0] != byte('a'+winner) {
+		t.Errorf("it holds %d bytes of %c, the winner was %d", len(got), got[0], winner)
+	}
+}
+
+// barrier is an empty reader that ends when all have come to theirs.
+type barrier struct {
+	all  *sync.WaitGroup
+	once sync.Once
+}
+
+func (b *barrier) Read([]byte) (int, error) {
+	b.once.Do(b.all.Done)
+	b.all.Wait()
+	return 0, io.EOF
+}
+
 // testMatchRace counts up with compare-and-set: no count may be lost.
 func testMatchRace(t *testing.T, f *fixture) {
 	const each = 5

@@ -64,6 +64,7 @@ func (s Suite) Run(t *testing.T) {
 		{"if match", testIfMatch},
 		{"large", testLarge},
 		{"race of creators", testCreateRace},
+		{"race of large creators", testLargeCreateRace},
 		{"race of compare and set", testMatchRace},
 		{"writers and readers", testWritersAndReaders},
 		{"failing source", testFailingSource},
