@@ -2,6 +2,20 @@
 // upgrades, validates with positions, keeps what it does not know, and writes
 // byte for byte what Python's nbformat.write writes.
 //
+// A document is checked as a whole first (scan.go), then decoded from its bytes
+// straight into the types below (read.go, v3.go, decode.go), without a tree of
+// generic values in between. Strings are decoded once into memory of their own,
+// and data of JSON types is copied as text (Raw), so that nothing holds on to
+// the file's bytes. In numbers: reading takes the file's size twice, writing
+// takes next to nothing. Metadata is decoded into generic values, which cost up
+// to 40 times their text; what it may cost in all is bounded.
+//
+// Where Python and this package differ on purpose: what nbformat only complains
+// about is refused when it is a wrong type (see Read); a missing nbformat_minor
+// is written as 0; an id that is "" in 4.5 gets replaced; half a surrogate pair,
+// which Python reads but cannot write, is written as the escape it was; nesting
+// is limited to MaxDepth; versions 2 and 3 are not held against their schemas.
+//
 // A Notebook is not safe for concurrent use.
 package notebook
 
@@ -14,7 +28,7 @@ const (
 // A Notebook is one document in nbformat 4. Read upgrades version 3.
 type Notebook struct {
 	Format   int    // always 4 once read
-	Minor    int    // 0 to 5, or newer when the file says so
+	Minor    int    // 0 to 5, or newer when the file says so; 5 for what was version 2 or 3
 	Metadata Object // never nil once read
 	Cells    []*Cell
 	Extra    Object // unknown top-level fields, kept as they are; nil when there are none

@@ -373,3 +373,48 @@ func TestReadFromFile(t *testing.T) {
 		t.Errorf("from a reader of unknown size: %v", err)
 	}
 }
+
+// TestParseKeepsNothing: the caller may use its bytes again.
+func TestParseKeepsNothing(t *testing.T) {
+	t.Parallel()
+	data, err := os.ReadFile("testdata/quire-json.in.ipynb")
+	if err != nil {
+		t.Fatal(err)
+	}
+	want, err := os.ReadFile("testdata/quire-json.want.ipynb")
+	if err != nil {
+		t.Fatal(err)
+	}
+	nb, err := Parse(data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	clear(data)
+	got, err := nb.Bytes()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if d := firstDifference(got, want); d != "" {
+		t.Error(d)
+	}
+}
+
+func TestWriteStrips(t *testing.T) {
+	t.Parallel()
+	nb := New()
+	nb.Cells = []*Cell{NewCode("")}
+	nb.Cells[0].Metadata["trusted"] = true
+	for _, key := range []string{"orig_nbformat", "orig_nbformat_minor", "signature"} {
+		nb.Metadata[key] = 3
+	}
+	b, err := nb.Bytes()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if strings.Count(string(b), `"metadata": {}`) != 2 {
+		t.Errorf("something was not left out:\n%s", b)
+	}
+	if len(nb.Metadata) != 3 {
+		t.Error("writing changed the notebook")
+	}
+}

@@ -35,13 +35,15 @@ type validator struct {
 	nb           *Notebook
 	cell, output int // as in writer
 	issues       []issue
+	refused      bool // some issue is a wrong type
 	uniqueIDs    bool // that cell ids are unique is known
 }
 
 func (v *validator) report(wrongType bool, format string, args ...any) {
-	if len(v.issues) >= maxWarnings && !wrongType {
+	if len(v.issues) >= maxWarnings && (!wrongType || v.refused) {
 		return
 	}
+	v.refused = v.refused || wrongType
 	v.issues = append(v.issues, issue{
 		text:      place(v.cell, v.output-1) + fmt.Sprintf(format, args...),
 		wrongType: wrongType,
