@@ -231,10 +231,11 @@ func (s *Server) SignInURL() string { return s.URL() + "?token=" + url.QueryEsca
 // Serve answers requests until ctx ends, then lets the requests that are under
 // way finish. Runs go on without the server.
 func (s *Server) Serve(ctx context.Context) error {
-	if err := s.runs.Start(ctx); err != nil {
+	if err := errors.Join(s.runs.Start(ctx), s.announce()); err != nil {
 		return err
 	}
 	defer s.runs.Stop()
+	defer func() { _ = os.Remove(s.data(addressFile)) }()
 	s.http.BaseContext = func(net.Listener) context.Context { return context.WithoutCancel(ctx) }
 	failed := make(chan error, 1)
 	go func() { failed <- s.http.Serve(s.listener) }()
