@@ -23,7 +23,8 @@ import (
 // written.
 const (
 	maxMarkdownBytes = 1 << 20
-	maxMarkdownDepth = 60 // block quotes and lists within each other
+	maxMarkdownDepth = 60       // block quotes and lists within each other
+	maxMarkdownWork  = 50 << 20 // bytes of a paragraph times the signs in it that open something
 )
 
 // A Heading is one line of a document's outline.
@@ -55,7 +56,7 @@ func newScribe(opts Options) *scribe {
 // markdown returns a markdown text as sanitized HTML. attach maps the name of
 // an attachment to a data address, "" when there is none.
 func (s *scribe) markdown(src string, attach func(name string) string) string {
-	if len(src) > maxMarkdownBytes || tooDeep(src) {
+	if len(src) > maxMarkdownBytes || tooDeep(src) || tooCostly(src) {
 		cut, _ := cutText(src, maxMarkdownBytes)
 		return "<pre>" + esc(cut) + "</pre><p>This text is too large or too deeply nested to be formatted.</p>"
 	}
@@ -109,6 +110,39 @@ func tooDeep(src string) bool {
 		if depth > maxMarkdownDepth {
 			trimmed := strings.TrimSpace(line)
 			if strings.Trim(trimmed, trimmed[:1]) != "" || trimmed[0] == '>' || strings.Contains(trimmed, " ") {
+				return true
+			}
+		}
+		src = rest
+	}
+	return false
+}
+
+// tooCostly reports whether a paragraph has so many openings of links, emphasis
+// and code for its length that a parser that looks for each one's end in the
+// whole paragraph would be long at it.
+func tooCostly(src string) bool {
+	size, signs := 0, 0
+	fence := ""
+	for len(src) > 0 {
+		line, rest, _ := strings.Cut(src, "\n")
+		trimmed := strings.TrimLeft(line, " \t>")
+		switch {
+		case fence != "":
+			if strings.HasPrefix(trimmed, fence) {
+				fence = ""
+			}
+		case strings.HasPrefix(trimmed, "```") || strings.HasPrefix(trimmed, "~~~"):
+			fence = trimmed[:3]
+			size, signs = 0, 0
+		case strings.TrimSpace(line) == "":
+			size, signs = 0, 0
+		default:
+			size += len(line)
+			for _, sign := range []string{"[", "*", "_", "`", "<", "~", "@"} {
+				signs += strings.Count(line, sign)
+			}
+			if size*signs > maxMarkdownWork {
 				return true
 			}
 		}

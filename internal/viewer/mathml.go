@@ -187,6 +187,10 @@ func (p *texParser) argument() string {
 		return p.fail()
 	}
 	defer func() { p.depth-- }()
+	if c := p.src[p.pos]; c >= '0' && c <= '9' { // one digit, not the number
+		p.pos++
+		return "<mrow><mn>" + p.styled(string(c)) + "</mn></mrow>"
+	}
 	atom, _ := p.atom()
 	if atom == "" || atom == cellMark || atom == rowMark {
 		return "<mrow></mrow>"

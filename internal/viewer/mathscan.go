@@ -140,9 +140,10 @@ func skipCode(src string, i int) int {
 		if end := strings.IndexByte(line, '\n'); end >= 0 {
 			line = line[:end]
 		}
+		end := j + len(line)
 		line = strings.Trim(line, " >\t\r")
 		if len(line) >= n && strings.Trim(line, string(c)) == "" {
-			return j
+			return end
 		}
 	}
 }
