@@ -321,11 +321,11 @@ func (c *client) send(ctx context.Context, m *wire.Message, gone <-chan struct{}
 	if err != nil {
 		return err
 	}
-	deadline := time.Now().Add(writeLimit)
-	if d, ok := ctx.Deadline(); ok && d.Before(deadline) {
-		deadline = d
+	if err := ctx.Err(); err != nil {
+		return problem.Wrap(err, "sending %s to the kernel", m.Type())
 	}
-	_ = conn.NetConn().SetWriteDeadline(deadline)
+	// Not the context's deadline: half a message would cost the connection.
+	_ = conn.NetConn().SetWriteDeadline(time.Now().Add(writeLimit))
 	if err := conn.WriteFrames(frames); err != nil {
 		_ = conn.Close() // half a message may be on its way
 		return problem.WrapAs(problem.Unavailable, err, "sending %s to the kernel", m.Type())

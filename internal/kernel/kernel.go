@@ -5,8 +5,10 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"io/fs"
 	"log/slog"
 	"net"
+	"os"
 	"sync"
 	"syscall"
 	"time"
@@ -119,6 +121,9 @@ func startWith(ctx context.Context, cfg Config, l launcher) (*Kernel, error) {
 		return nil, err
 	}
 	cfg = cfg.withDefaults()
+	if err := checkDir(cfg.Dir); err != nil {
+		return nil, problem.Wrap(err, "starting kernel %s", cfg.Spec.Name)
+	}
 	k := &Kernel{id: uuid.NewString(), cfg: cfg, launch: l}
 	in, err := startInstance(ctx, &k.cfg, l)
 	if err != nil {
@@ -126,6 +131,22 @@ func startWith(ctx context.Context, cfg Config, l launcher) (*Kernel, error) {
 	}
 	k.cur = in
 	return k, nil
+}
+
+// checkDir says what is wrong with a working directory; the error of exec
+// would name the program.
+func checkDir(dir string) error {
+	if dir == "" {
+		return nil
+	}
+	st, err := os.Stat(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return problem.New(problem.NotFound, "working directory %s does not exist", dir)
+	}
+	if err == nil && !st.IsDir() {
+		return problem.New(problem.Invalid, "working directory %s is not a directory", dir)
+	}
+	return problem.Wrap(err, "looking at working directory %s", dir)
 }
 
 // instance returns the process that runs now, or ran last.
