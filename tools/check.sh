@@ -3,7 +3,7 @@
 set -eu
 cd "$(dirname "$0")/.."
 export GOPROXY=off GOFLAGS=-mod=mod
-unset QUIRE_TEST_KERNELS QUIRE_TEST_S3_SERVER QUIRE_TEST_PAPERMILL QUIRE_TEST_PYTHON
+for name in $(env | sed -n 's/^\(QUIRE_TEST_[A-Z0-9_]*\)=.*/\1/p'); do unset "$name"; done
 
 # tool NAME ARGS...: a tool of tools/go.mod, where its source is on this machine.
 tool() {

@@ -58,29 +58,38 @@ ir() {
 	kernelspec ir R R "$(command -v R)" --slave -e 'IRkernel::main()' --args '{connection_file}'
 }
 
-deno() {
-	command -v npm >/dev/null 2>&1 || fail "Node.js with npm is not on PATH; the JavaScript kernel comes from npm"
-	deno=$root/build/tools/deno/node_modules/@deno/linux-x64-glibc/deno
-	if ! cmp -s tools/deno/package-lock.json build/tools/deno/package-lock.json || [ ! -x "$deno" ]; then
-		rm -rf build/tools/deno
-		mkdir -p build/tools/deno
-		cp tools/deno/package.json build/tools/deno/
-		cp tools/deno/package-lock.json build/tools/deno/
-		npm ci --prefix build/tools/deno --ignore-scripts --no-audit --no-fund --no-update-notifier \
-			>build/deno.log 2>&1 || {
-			rm -rf build/tools/deno
-			fail "npm cannot install the JavaScript kernel:" build/deno.log
-		}
-	fi
-	kernelspec deno typescript Deno "$deno" jupyter --kernel --conn '{connection_file}'
+# from_npm NAME: installs what tools/NAME/package-lock.json names into build/tools/NAME.
+from_npm() {
+	command -v npm >/dev/null 2>&1 || fail "Node.js with npm is not on PATH; $1 comes from npm"
+	cmp -s "tools/$1/package-lock.json" "build/tools/$1/package-lock.json" && [ -f "build/tools/$1/.complete" ] && return 0
+	say "test environment: installing $1 with npm"
+	rm -rf "build/tools/$1"
+	mkdir -p "build/tools/$1"
+	cp "tools/$1/package.json" "tools/$1/package-lock.json" "build/tools/$1/"
+	npm ci --prefix "build/tools/$1" --ignore-scripts --no-audit --no-fund --no-update-notifier \
+		>"build/$1.log" 2>&1 || fail "npm cannot install $1:" "build/$1.log"
+	: >"build/tools/$1/.complete"
 }
 
-s3_server() {
-	[ -x build/tools/versitygw ] && [ build/tools/versitygw -nt tools/go.mod ] && return 0
-	say "test environment: building the S3 server, some minutes the first time"
-	CGO_ENABLED=0 go build -C tools -o "$root/build/tools/versitygw" github.com/versity/versitygw/cmd/versitygw \
-		>build/versitygw.log 2>&1 || fail "the S3 server does not build:" build/versitygw.log
-	touch build/tools/versitygw
+deno() {
+	from_npm deno
+	kernelspec deno typescript Deno "$root/build/tools/deno/node_modules/@deno/linux-x64-glibc/deno" \
+		jupyter --kernel --conn '{connection_file}'
+}
+
+# from_go NAME PACKAGE: builds a server of tools/go.mod into build/tools/NAME.
+from_go() {
+	[ "build/tools/$1" -nt tools/go.mod ] && return 0
+	say "test environment: building $1, some minutes the first time"
+	CGO_ENABLED=0 go build -C tools -o "$root/build/tools/$1" "$2" >"build/$1.log" 2>&1 ||
+		fail "$1 does not build:" "build/$1.log"
+	touch "build/tools/$1" # go build leaves a program alone that is already right
+}
+
+servers() {
+	from_go versitygw github.com/versity/versitygw/cmd/versitygw
+	from_go fake-gcs-server github.com/fsouza/fake-gcs-server
+	from_npm azurite
 }
 
 case ${1:-all} in
@@ -88,7 +97,7 @@ all)
 	papermill
 	ir
 	deno
-	s3_server
+	servers
 	;;
 papermill) papermill ;;
 *) fail "usage: tools/test-env.sh [all|papermill]" ;;
@@ -101,6 +110,9 @@ export QUIRE_TEST_PYTHON='$root/.quire/python/bin/python'
 export QUIRE_TEST_PAPERMILL='$env/bin/papermill'
 export QUIRE_TEST_KERNELS=python3,ir,deno
 export QUIRE_TEST_S3_SERVER='$root/build/tools/versitygw'
+export QUIRE_TEST_GCS_SERVER='$root/build/tools/fake-gcs-server'
+export QUIRE_TEST_AZURE_SERVER='$root/build/tools/azurite/node_modules/.bin/azurite-blob'
+export QUIRE_TEST_PYYAML='$root/.quire/python/bin/python'
 export JUPYTER_PATH='$env/share/jupyter'
 END
 mv -f build/testenv/env.sh.new build/testenv/env.sh
