@@ -61,7 +61,7 @@ type parameterReport struct {
 	Min              *parameter.Bound  `json:"min,omitempty"`
 	Max              *parameter.Bound  `json:"max,omitempty"`
 	Value            *parameter.Value  `json:"value,omitempty"` // the default, when it is a literal and no secret
-	Line             int               `json:"line"` // in the parameters cell, from 1
+	Line             int               `json:"line"`            // in the parameters cell, from 1
 }
 
 // An inspectReport is what quire inspect --json prints.
@@ -210,7 +210,7 @@ func bound(b *parameter.Bound, inclusive, exclusive string) string {
 // notebookHelp is papermill's --help-notebook: the usage line and the
 // notebook's parameters. A notebook without a parameters cell ends with 1.
 func (c *runConfig) notebookHelp(ctx context.Context, p Process, cmd *cobra.Command, log *slog.Logger, input string, set parameter.Set) error {
-	path, err := formatPath(input, set, p.now())
+	path, err := parameter.Format(input, set, builtins(p.now()))
 	if err != nil {
 		return err
 	}

@@ -7,8 +7,12 @@ import (
 	"path"
 	"regexp"
 	"strings"
+	"time"
 
+	"github.com/google/uuid"
 	"golang.org/x/term"
+
+	"quire/internal/parameter"
 )
 
 // The paths that a run was given, before parameters are put into them.
@@ -90,6 +94,11 @@ func publicPath(name string) string {
 		rest = rest[at+1:]
 	}
 	return scheme + "://" + secretQuery.ReplaceAllString(rest, "${1}********")
+}
+
+// builtins are what a path template of one run may name besides parameters.
+func builtins(at time.Time) parameter.Builtins {
+	return parameter.Builtins{RunUUID: uuid.NewString(), Local: at.Local(), UTC: at.UTC()}
 }
 
 // isFile reports whether name is a regular file of this machine.

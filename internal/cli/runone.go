@@ -11,6 +11,7 @@ import (
 
 	"quire/internal/engine"
 	"quire/internal/kernel"
+	"quire/internal/parameter"
 	"quire/internal/problem"
 	"quire/internal/server"
 )
@@ -317,11 +318,10 @@ func shortPath(path string) string {
 
 // formatPaths puts parameters into the paths.
 func (j runJob) formatPaths() (input, output string, err error) {
-	if input, err = formatPath(j.paths.input, j.given, j.at); err != nil {
-		return "", "", problem.Wrap(err, "input path %s", publicPath(j.paths.input))
+	pm := builtins(j.at)
+	if input, err = parameter.Format(j.paths.input, j.given, pm); err != nil {
+		return "", "", err
 	}
-	if output, err = formatPath(j.paths.output, j.given, j.at); err != nil {
-		return "", "", problem.Wrap(err, "output path %s", publicPath(j.paths.output))
-	}
-	return input, output, nil
+	output, err = parameter.Format(j.paths.output, j.given, pm)
+	return input, output, err
 }

@@ -98,7 +98,7 @@ type sweepPlan struct {
 func (j runJob) planSweep(sets []parameter.Set) (sweepPlan, error) {
 	plan := sweepPlan{output: j.paths.output}
 	var err error
-	if plan.input, err = formatPath(j.paths.input, j.given, j.at); err != nil {
+	if plan.input, err = parameter.Format(j.paths.input, j.given, builtins(j.at)); err != nil {
 		return plan, err
 	}
 	template := j.paths.output
@@ -118,7 +118,7 @@ func (j runJob) planSweep(sets []parameter.Set) (sweepPlan, error) {
 		if strings.Contains(template, "{") {
 			merged := j.given.Clone()
 			merged.Merge(set)
-			if output, err = formatPath(template, merged, j.at); err != nil {
+			if output, err = parameter.Format(template, merged, builtins(j.at)); err != nil {
 				return plan, err
 			}
 		}
