@@ -46,11 +46,11 @@ func (r *run) kernelName() string {
 
 // parameterize checks the parameters and injects them.
 func (r *run) parameterize() error {
-	if r.req.Parameters.Len() == 0 && len(r.req.Secrets) == 0 {
-		return r.checkDeclared()
-	}
 	if err := r.checkDeclared(); err != nil {
 		return err
+	}
+	if r.params.Len() == 0 && len(r.req.Secrets) == 0 {
+		return nil
 	}
 	source, err := r.injectedSource()
 	if err != nil || source == "" {
@@ -68,7 +68,7 @@ func (r *run) parameterize() error {
 		r.warn("Input notebook does not contain a cell with tag 'parameters'")
 		r.nb.Cells = slices.Insert(r.nb.Cells, 0, cell)
 	}
-	if r.req.Parameters.Len() > 0 {
+	if r.params.Len() > 0 {
 		text, err := json.Marshal(r.params)
 		if err != nil {
 			return problem.Wrap(err, "encoding the parameters")

@@ -39,7 +39,7 @@ func pythonCases(t *testing.T, name string) {
 		test func(t *testing.T, kernelName string)
 	}{
 		{"simple", testSimple}, {"interrupt", testInterrupt}, {"secrets", testSecrets}, {"retries", testRetries},
-		{"autosave", testAutosave}, {"widgets", testWidgets},
+		{"autosave", testAutosave}, {"widgets", testWidgets}, {"resume", testResume},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
