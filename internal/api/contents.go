@@ -344,14 +344,15 @@ func (h contentsRoutes) put(w http.ResponseWriter, r *http.Request, t target) er
 		opt.Base = *m.Base
 	}
 	_, statErr := h.volume.Stat(r.Context(), user(r), t.full())
-	if _, err := h.volume.Save(r.Context(), user(r), t.full(), bytes.NewReader(data), opt); err != nil {
+	saved, err := h.volume.Save(r.Context(), user(r), t.full(), bytes.NewReader(data), opt)
+	if err != nil {
 		return err
 	}
 	status := http.StatusOK
 	if problem.Is(statErr, problem.NotFound) {
 		status = http.StatusCreated
 	}
-	return h.answer(w, r, t, status)
+	return h.answerVersion(w, r, t, status, saved.Number)
 }
 
 // bytes is the content to save as it is to be on the disk.
@@ -382,9 +383,18 @@ func (m saveModel) bytes(name string) ([]byte, error) {
 
 // answer sends what is at t now.
 func (h contentsRoutes) answer(w http.ResponseWriter, r *http.Request, t target, status int) error {
+	return h.answerVersion(w, r, t, status, 0)
+}
+
+// answerVersion is answer with the version that the request made, if any: by
+// now there may be a newer one.
+func (h contentsRoutes) answerVersion(w http.ResponseWriter, r *http.Request, t target, status int, version int64) error {
 	e, err := h.volume.Stat(r.Context(), user(r), t.full())
 	if err != nil {
 		return err
+	}
+	if version > 0 {
+		e.Version = version
 	}
 	setModified(w, e.Modified)
 	if status == http.StatusCreated {
