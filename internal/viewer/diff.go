@@ -1,6 +1,7 @@
 package viewer
 
 import (
+	"encoding/json"
 	"fmt"
 	"hash/maphash"
 	"slices"
@@ -271,6 +272,9 @@ func jsonValue(v any, present bool) any {
 		return v
 	case notebook.Number:
 		return jsonNumber(string(v))
+	}
+	if text, cut := cutText(compact(v, 0), 2000); !cut && json.Valid([]byte(text)) {
+		return json.RawMessage(text)
 	}
 	return valueText(v, 2000)
 }

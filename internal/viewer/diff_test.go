@@ -157,7 +157,7 @@ func TestDiffForms(t *testing.T) {
 	payload := `"></script><script>__pwn=1</script>` + "\x1b]0;x\x07"
 	a := document(prose("one"), code("x = 1\n"+payload, display("image/png", "AAAA"), display("text/html", payload)), code("same"))
 	b := document(prose(payload), code("x = 2\n"+payload, display("image/png", "BBBB"), display("text/html", "<b>"+payload)), code("same"))
-	b.Metadata["papermill"] = notebook.Object{"parameters": notebook.Object{payload: payload, "nan": notebook.Number("NaN")}}
+	b.Metadata["papermill"] = notebook.Object{"parameters": notebook.Object{payload: payload, "nan": notebook.Number("NaN"), "deep": notebook.Object{"a": []any{notebook.Number("1"), nil}}}}
 	d := Compare(a, b)
 	var page, plain, js bytes.Buffer
 	if err := RenderDiff(&page, d, Options{}); err != nil {
@@ -181,6 +181,9 @@ func TestDiffForms(t *testing.T) {
 		t.Fatal(err)
 	}
 	var back map[string]any
+	if !strings.Contains(plain.String(), `deep: – → {"a": [1, null]}`) {
+		t.Errorf("text: %q", plain.String())
+	}
 	if err := json.Unmarshal(js.Bytes(), &back); err != nil || back["summary"] != d.Summary {
 		t.Errorf("JSON: %v: %s", err, js.String())
 	}

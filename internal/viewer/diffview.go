@@ -185,7 +185,7 @@ func shownEdits(edits []Edit, line func(Edit), skip func(n int)) {
 // edits writes a line difference as a table.
 func (p *page) edits(edits []Edit) {
 	shown := 0
-	p.str("<table class=\"q-edits\"><tbody>\n")
+	p.str("<table class=\"q-edits\"><colgroup><col class=\"n\"><col class=\"n\"><col class=\"g\"><col></colgroup><tbody>\n")
 	shownEdits(edits, func(e Edit) {
 		if shown += len(e.Text) + 40; shown > 4*p.opts.MaxOutputBytes {
 			return

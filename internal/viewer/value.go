@@ -148,6 +148,8 @@ func compact(v any, depth int) string {
 		return strings.TrimSpace(b.String())
 	case notebook.Raw:
 		return string(v)
+	case json.RawMessage:
+		return string(v)
 	case notebook.Object:
 		return compactObject(v, depth)
 	case map[string]any:

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"html"
 	"io"
+	"math/rand/v2"
 	"runtime"
 	"strings"
 	"testing"
@@ -383,6 +384,33 @@ func TestFiles(t *testing.T) {
 		}
 		for _, f := range faults(b.String()) {
 			t.Errorf("%s: %s", tt.name, f)
+		}
+	}
+}
+
+// TestFormulasTakeLittle reads long random formulas: none may take more than
+// the budget of a page (T18: 200 ms, with room for a busy machine).
+func TestFormulasTakeLittle(t *testing.T) {
+	t.Parallel()
+	rng := rand.New(rand.NewPCG(3, 4))
+	parts := strings.Fields(`x 1 _ ^ { } ' & \\ \frac \sqrt [ ] \left( \right) \begin{matrix} \end{matrix} \text{a} \hat \mathbb \limits \sum \not = \overline \overset ~ %`)
+	for range 2000 {
+		var b strings.Builder
+		for b.Len() < 4000 {
+			b.WriteString(parts[rng.IntN(len(parts))])
+			b.WriteByte(' ')
+		}
+		start := time.Now()
+		mathML(b.String(), true)
+		if took := time.Since(start); took > 2*time.Second {
+			t.Fatalf("%v for %q", took, b.String())
+		}
+	}
+	for _, part := range parts {
+		start := time.Now()
+		mathML(strings.Repeat(part+" ", maxFormulaBytes/(len(part)+1)), true)
+		if took := time.Since(start); took > 2*time.Second {
+			t.Errorf("%v for %q again and again", took, part)
 		}
 	}
 }
