@@ -224,12 +224,23 @@ def _imports(namespace: Dict[str, Any]) -> Dict[str, List[Optional[str]]]:
         if isinstance(value, types.ModuleType):
             if sys.modules.get(value.__name__) is value and value.__name__ != "__main__":
                 found[alias] = [value.__name__, None]
-        elif isinstance(value, (type, types.FunctionType, types.BuiltinFunctionType)):
-            module, attribute = getattr(value, "__module__", None), getattr(value, "__name__", None)
-            home = sys.modules.get(module) if isinstance(module, str) and module != "__main__" else None
-            if home is not None and isinstance(attribute, str) and getattr(home, attribute, None) is value:
-                found[alias] = [module, attribute]
+        else:
+            home = _home(value)
+            if home is not None:
+                found[alias] = list(home)
     return found
+
+
+def _home(value: Any) -> Optional[Tuple[str, str]]:
+    """The module and the name under which a value can be imported again, if there are any."""
+    try:
+        module, name = value.__module__, value.__name__
+    except Exception:  # a foreign object's own __getattr__ may raise anything
+        return None
+    if not isinstance(module, str) or not isinstance(name, str) or module == "__main__":
+        return None
+    found = getattr(sys.modules.get(module), name, None)
+    return (module, name) if found is value else None
 
 
 def _import(module: str, attribute: Optional[str]) -> Any:

@@ -12,6 +12,7 @@ import sys
 import tempfile
 import unittest
 from pathlib import Path
+from typing import Any
 from unittest import mock
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
@@ -129,9 +130,9 @@ class CheckpointTest(Published):
                     self.assertEqual(repr(got), repr(value))
 
     def test_imports_come_back(self):
-        self.variables.update(j=json, loads=json.loads, Path=Path, own=lambda: 1, _hidden=os)
+        self.variables.update(j=json, loads=json.loads, Path=Path, Any=Any, own=lambda: 1, _hidden=os, two=2)
         self.keep_and_restore(n=1)
-        self.assertEqual(self.variables, {"j": json, "loads": json.loads, "Path": Path, "n": 1})
+        self.assertEqual(self.variables, {"j": json, "loads": json.loads, "Path": Path, "Any": Any, "n": 1})
 
     def test_an_earlier_checkpoint_stays_whole(self):
         self.variables["n"] = 1
@@ -168,10 +169,6 @@ class CheckpointTest(Published):
         self.assertIn("'Model', which this notebook defines", out.stdout)
 
     def test_restore_refuses_what_was_changed(self):
-        class Mine:
-            def __reduce__(self):
-                return (os.putenv, ("QUIRE_LOADED", "yes"))
-
         self.variables["value"] = (1, 2)
         quire.checkpoint("value")
         content = self.shown[-1][1]
