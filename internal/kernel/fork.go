@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -166,9 +167,9 @@ func launcherAt(argv []string) int {
 
 // zygoteCommand is the spec's interpreter with its flags on our script.
 func zygoteCommand(cfg *Config, script string) []string {
-	argv := command(cfg.Spec, "")
-	argv = append(argv[:launcherAt(cfg.Spec.Argv):launcherAt(cfg.Spec.Argv)], script)
-	return append(argv, cfg.Preload...)
+	argv := command(cfg.Spec, "{connection_file}")
+	at := launcherAt(argv)
+	return append(append(slices.Clone(argv[:at]), script, argv[at+1]), cfg.Preload...)
 }
 
 // writeScript stores the fork server's program in its folder.

@@ -1,7 +1,7 @@
 """The fork server of Quire: imports ipykernel once and forks kernels.
 
-It is started by package kernel with a Unix socket as file descriptor 3 and
-speaks JSON there, each message behind its length (4 bytes, big-endian):
+It is started by package kernel as "zygote.py LAUNCHER [MODULE...]", with a Unix
+socket as file descriptor 3, and speaks JSON there, each message behind its length (4 bytes, big-endian):
 
   {"id", "connection", "dir", "env"} + one descriptor   start a kernel; the descriptor gets its stdout and stderr
   {"reap": pid}                                         the death of that kernel was noted, forget it
@@ -19,6 +19,7 @@ import gc
 import importlib
 import json
 import os
+import runpy
 import selectors
 import signal
 import socket
@@ -168,21 +169,20 @@ def prepare(request):
         os.chdir(request["dir"])
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    launcher = importlib.util.find_spec("ipykernel_launcher")
-    sys.argv = [launcher.origin if launcher else "ipykernel_launcher.py", "-f", request["connection"]]
+    if not getattr(sys.flags, "safe_path", False) and not sys.flags.isolated:
+        sys.path.insert(0, os.getcwd())  # as "python -m" has it; the launcher may take it out
+    sys.argv = ["-m", "-f", request["connection"]]
     gc.enable()
 
 
-def run():
-    """Runs the kernel that a fork became, as ipykernel_launcher does."""
+def run(module):
+    """Runs the kernel that a fork became, as "python -m MODULE -f FILE" does."""
     import zmq
     from ipykernel.kernelapp import IPKernelApp
 
     zmq.Context._instance = None
-    app = IPKernelApp.instance()
-    app.parent_handle = os.getppid()
-    app.initialize(sys.argv[1:])
-    app.start()
+    IPKernelApp.instance().parent_handle = os.getppid()
+    runpy.run_module(module, run_name="__main__", alter_sys=True)
 
 
 def main():
@@ -191,7 +191,7 @@ def main():
     sys.path[:] = [p for p in sys.path if p not in ("", here)]
     server = Server()
     try:
-        preload(sys.argv[1:])
+        preload(sys.argv[2:])
         if not hasattr(os, "pidfd_open"):
             raise RuntimeError("no pidfd_open in this Python")
         if threads() != 1:
@@ -206,5 +206,6 @@ def main():
     return server.serve()
 
 
+launcher = sys.argv[1]
 prepare(main())
-run()
+run(launcher)
