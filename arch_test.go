@@ -224,7 +224,7 @@ func nameFaults(name string) []string {
 	if _, known := mayImport[domain(dir)]; !known {
 		faults = append(faults, fmt.Sprintf("package %s is not in the table of arch_test.go", dir))
 	}
-	for _, word := range []string{path.Base(dir), strings.TrimSuffix(strings.TrimSuffix(path.Base(name), ".go"), "_test")} {
+	for _, word := range []string{path.Base(dir), strings.TrimSuffix(path.Base(name), ".go")} {
 		if slices.Contains(vague, word) {
 			faults = append(faults, fmt.Sprintf("%q says nothing about what is inside", word))
 		}
