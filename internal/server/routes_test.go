@@ -1,0 +1,163 @@
+package server
+
+import (
+	"bytes"
+	"context"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	"quire/internal/api"
+	"quire/internal/auth"
+)
+
+type bundle struct {
+	*Server
+	router *api.Router
+	log    *bytes.Buffer
+}
+
+func setup(t *testing.T) *bundle {
+	t.Helper()
+	log := &bytes.Buffer{}
+	s, err := New(t.Context(), Config{Listen: "127.0.0.1:0", Data: filepath.Join(t.TempDir(), "data"), User: "ann"}, Options{
+		Log: slog.New(slog.NewTextHandler(log, &slog.HandlerOptions{Level: slog.LevelDebug})), Command: []string{"false"},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = s.Close() })
+	return &bundle{s, s.http.Handler.(*api.Router), log}
+}
+
+func (b *bundle) do(method, path string, header map[string]string) *httptest.ResponseRecorder {
+	r := httptest.NewRequestWithContext(context.Background(), method, path, strings.NewReader(""))
+	r.Host = b.listener.Addr().String()
+	for k, v := range header {
+		r.Header.Set(k, v)
+	}
+	w := httptest.NewRecorder()
+	b.router.ServeHTTP(w, r)
+	return w
+}
+
+// open are the routes that anybody may reach, and nothing else is: a new one is
+// added here with thought.
+var open = map[string]bool{
+	"GET /healthz": true, "GET /readyz": true, "GET /{$}": true, "GET /login": true, "POST /login": true, "GET /static/{name}": true,
+}
+
+var wildcard = regexp.MustCompile(`\{[^}]*\}`)
+
+// TestEveryRouteWithoutACredential walks the whole route table, upgrades
+// included: without a credential, and with a wrong one, nothing but the open
+// routes is reached.
+func TestEveryRouteWithoutACredential(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	routes := b.router.Routes()
+	if len(routes) < 20 {
+		t.Fatalf("only %d routes", len(routes))
+	}
+	seen := map[string]bool{}
+	for _, route := range routes {
+		seen[route.Pattern] = true
+		if (route.Policy.Access == api.Public) != open[route.Pattern] {
+			t.Errorf("%s: its access is %d, and open says %v", route.Pattern, route.Policy.Access, open[route.Pattern])
+		}
+		if open[route.Pattern] {
+			continue
+		}
+		method, path, _ := strings.Cut(route.Pattern, " ")
+		path = wildcard.ReplaceAllString(strings.TrimSuffix(path, "{$}"), "x")
+		for name, header := range map[string]map[string]string{
+			"nobody":       nil,
+			"upgrade":      {"Upgrade": "websocket", "Connection": "Upgrade"},
+			"wrong token":  {"Authorization": "Bearer " + auth.NewSecret()},
+			"empty token":  {"Authorization": "Bearer "},
+			"wrong cookie": {"Cookie": b.router.CookieName() + "=" + auth.NewSecret()},
+		} {
+			w := b.do(method, path, header)
+			login := w.Code == http.StatusSeeOther && strings.HasPrefix(w.Header().Get("Location"), "/login?next=")
+			if w.Code != http.StatusForbidden && !login {
+				t.Errorf("%s, %s: status %d, want 403 or the sign-in page", route.Pattern, name, w.Code)
+			}
+		}
+	}
+	for pattern := range open {
+		if !seen[pattern] {
+			t.Errorf("%s is listed as open and is no route", pattern)
+		}
+	}
+}
+
+// TestTokenIsNowhere looks for the token in everything the server writes but
+// the one address it prints.
+func TestTokenIsNowhere(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	for _, path := range []string{"/?token=" + b.token, "/api/runs?token=" + b.token, "/view/x?token=" + b.token, "/api/contents/x?token=" + b.token} {
+		w := b.do("GET", path, map[string]string{"Referer": "http://x/?token=" + b.token})
+		for name, values := range w.Header() {
+			if strings.Contains(strings.Join(values, " "), b.token) {
+				t.Errorf("%s: the token is in the header %s", path, name)
+			}
+		}
+		body, _ := io.ReadAll(w.Body)
+		if bytes.Contains(body, []byte(b.token)) {
+			t.Errorf("%s: the token is in the answer", path)
+		}
+	}
+	if bytes.Contains(b.log.Bytes(), []byte(b.token)) {
+		t.Error("the token is in the log")
+	}
+	err := filepath.WalkDir(b.cfg.Data, func(path string, d os.DirEntry, err error) error {
+		if err != nil || d.IsDir() || path == b.data("token") {
+			return err
+		}
+		data, err := os.ReadFile(path)
+		if bytes.Contains(data, []byte(b.token)) {
+			t.Errorf("the token is in %s", path)
+		}
+		return err
+	})
+	if err != nil {
+		t.Error(err)
+	}
+	info, err := os.Stat(b.data("token"))
+	if err != nil || info.Mode().Perm() != 0o600 {
+		t.Errorf("the token's file is open to others: %v %v", info, err)
+	}
+}
+
+func TestTwoServersOnOneDirectory(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	_, err := New(t.Context(), b.cfg, Options{Command: []string{"false"}})
+	if err == nil || !strings.Contains(err.Error(), "another Quire") {
+		t.Errorf("a second server started: %v", err)
+	}
+}
+
+func TestConfigErrorsComeAllAtOnce(t *testing.T) {
+	t.Parallel()
+	c := Config{Listen: "0.0.0.0:80", Token: "short", Permits: -1, KeepRuns: -1, QuotaBytes: -1, Mounts: map[string]string{"a/b": "x"}}
+	err := c.Validate()
+	if err == nil {
+		t.Fatal("it was taken")
+	}
+	for _, want := range []string{"listen", "QUIRE_TOKEN", "permits", "keepRuns", "quotaBytes", "mounts"} {
+		if !strings.Contains(err.Error(), want) {
+			t.Errorf("the error does not name %s: %v", want, err)
+		}
+	}
+	if strings.Contains(err.Error(), "short") {
+		t.Error("the error tells the token")
+	}
+}
