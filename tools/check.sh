@@ -2,7 +2,7 @@
 # The quick loop: no network, no kernel, no Python installation needed.
 set -eu
 cd "$(dirname "$0")/.."
-export GOPROXY=off GOFLAGS=-mod=mod
+export GOPROXY=off
 for name in $(env | sed -n 's/^\(QUIRE_TEST_[A-Z0-9_]*\)=.*/\1/p'); do unset "$name"; done
 
 # tool NAME ARGS...: a tool of tools/go.mod, where its source is on this machine.
@@ -25,7 +25,6 @@ unformatted=$(tool gofumpt -l $files)
 	echo "$unformatted"
 	exit 1
 }
-unset GOFLAGS
 go vet ./...
 tool staticcheck ./...
 race=

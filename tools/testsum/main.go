@@ -27,6 +27,7 @@ type summary struct {
 	out            io.Writer
 	passed, failed int
 	output         map[[2]string]*strings.Builder // by package and test
+	failedIn       map[string]int // failures that were counted, by package
 	skipped        []string
 }
 
@@ -70,8 +71,7 @@ func (s *summary) take(e event) {
 	case "output", "build-output":
 		s.keep(key, e)
 	case "build-fail":
-		s.failed++
-		s.show(key)
+		s.fail(key)
 	case "pass", "fail", "skip":
 		s.end(key, e)
 	}
@@ -109,10 +109,9 @@ func (s *summary) end(key [2]string, e event) {
 	case "pass":
 		s.passed++
 	case "fail":
-		s.failed++
-		s.show(key)
+		s.fail(key)
 	case "skip":
-		s.failed++
+		s.fail(key)
 		s.skipped = append(s.skipped, e.Package+" "+e.Test)
 	}
 	delete(s.output, key)
@@ -130,10 +129,20 @@ func (s *summary) unfinished(pkg string) int {
 			n++
 		}
 	}
-	if n == 0 && s.failed == 0 {
+	if n == 0 && s.failedIn[pkg] == 0 {
 		return 1
 	}
 	return n
+}
+
+// fail counts a failure and shows its output.
+func (s *summary) fail(key [2]string) {
+	s.failed++
+	if s.failedIn == nil {
+		s.failedIn = map[string]int{}
+	}
+	s.failedIn[key[0]]++
+	s.show(key)
 }
 
 func (s *summary) show(key [2]string) {
