@@ -27,7 +27,7 @@ type summary struct {
 	out            io.Writer
 	passed, failed int
 	output         map[[2]string]*strings.Builder // by package and test
-	failedIn       map[string]int // failures that were counted, by package
+	failedIn       map[string]int                 // failures that were counted, by package
 	skipped        []string
 }
 
