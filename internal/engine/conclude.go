@@ -55,6 +55,9 @@ func (r *run) conclude(env *environment) {
 	if names := r.secretNames(); len(names) > 0 {
 		own["secrets"] = rawJSON(names)
 	}
+	if at := r.params.NonFinite(); len(at) > 0 {
+		own["nonFiniteParameters"] = rawJSON(at) // written as "NaN" and the like in metadata.papermill.parameters
+	}
 	r.concludeResume(own)
 	r.nb.Metadata["quire"] = own
 }

@@ -187,6 +187,17 @@ func TestFullDisk(t *testing.T) {
 	t.Parallel()
 	out := NewFile("/dev/full", FileOptions{})
 	_, _, _, err := runFake(t, Request{Output: out}, "print a")
+	if err == nil || !strings.Contains(err.Error(), "is kept in ") {
+		t.Fatalf("error %v, want one that says where the output is kept", err)
+	}
+	_, rescued, _ := strings.Cut(err.Error(), "is kept in ")
+	rescued, _, _ = strings.Cut(rescued, " instead")
+	if got := texts(readBook(t, rescued).Cells[0]); got[0] != "a\n" {
+		t.Errorf("the kept notebook shows %q", got)
+	}
+	if err := os.RemoveAll(filepath.Dir(rescued)); err != nil {
+		t.Error(err)
+	}
 	if problem.KindOf(err) != problem.Unavailable || !strings.Contains(err.Error(), "/dev/full") || !strings.Contains(err.Error(), "no space left") {
 		t.Errorf("error %v", err)
 	}

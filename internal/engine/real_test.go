@@ -28,7 +28,12 @@ func TestRealKernels(t *testing.T) {
 		}
 		if spec.Language == "python" {
 			t.Run(name, func(t *testing.T) { pythonCases(t, name) })
+			continue
 		}
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			testLanguage(t, spec)
+		})
 	}
 }
 
@@ -51,6 +56,32 @@ func pythonCases(t *testing.T, name string) {
 			t.Parallel()
 			testCase(t, name, tt)
 		})
+	}
+}
+
+// testLanguage runs a kernel of another language: parameters reach it, its
+// errors fail the run, and so does its death.
+func testLanguage(t *testing.T, spec kernel.Spec) {
+	code, ok := map[string][2]string{
+		"R":          {"cat(msg)", "stop('no')"},
+		"typescript": {"console.log(msg)", "throw new Error('no')"},
+		"bash":       {"echo $msg", "no-such-command"},
+	}[spec.Language]
+	if !ok {
+		t.Fatalf("no code for a kernel of %s", spec.Language)
+	}
+	nb := book(spec.Name, "", code[0], code[1], code[0])
+	nb.Metadata["language_info"] = notebook.Object{"name": spec.Language}
+	nb.Metadata["kernelspec"] = notebook.Object{"name": spec.Name, "display_name": spec.Name, "language": spec.Language}
+	res, out, _ := runReal(t, nb, Request{Parameters: params("msg", "Hällo '$HOME' \"x\"")})
+	if res.Status != Failed || res.Error.Source != code[1] {
+		t.Fatalf("status %s, error %+v (%s)", res.Status, res.Error, res.Reason)
+	}
+	if got := texts(out.Cells[3]); len(got) == 0 || strings.TrimSpace(got[0]) != `Hällo '$HOME' "x"` {
+		t.Errorf("printed %q", got)
+	}
+	if got := statuses(out); !slices.Equal(got, []string{"completed", "completed", "completed", "failed", "pending"}) {
+		t.Errorf("statuses %v", got)
 	}
 }
 

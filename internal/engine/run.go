@@ -4,6 +4,8 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"time"
@@ -165,8 +167,12 @@ func (r *run) execute(ctx context.Context) error {
 	defer dirs.remove()
 
 	env := startEnvironment(r)
-	started := r.startKernel()
-	err = r.begin()
+	starting, cancel := context.WithCancel(r.stop.ctx)
+	defer cancel()
+	started := r.startKernel(starting)
+	if err = r.begin(); err != nil {
+		cancel() // nobody needs this kernel
+	}
 	k, kerr := started.wait()
 	r.k = k
 	if k != nil {
@@ -209,7 +215,7 @@ func (s *starting) wait() (*kernel.Kernel, error) {
 }
 
 // startKernel starts the kernel while the output is being stored.
-func (r *run) startKernel() *starting {
+func (r *run) startKernel(ctx context.Context) *starting {
 	s := &starting{done: make(chan struct{})}
 	r.emit(Event{Type: EventKernelStarting, Kernel: r.spec.Name})
 	cfg := kernel.Config{
@@ -222,7 +228,7 @@ func (r *run) startKernel() *starting {
 	}
 	go func() {
 		defer close(s.done)
-		s.k, s.err = start(r.stop.ctx, cfg)
+		s.k, s.err = start(ctx, cfg)
 	}()
 	return s
 }
@@ -324,10 +330,29 @@ func (r *run) finishOutput(ctx context.Context) error {
 	defer cancel()
 	start := time.Now()
 	if err := r.req.Output.Finish(ctx, r.nb); err != nil {
-		return err
+		return r.rescue(ctx, err)
 	}
 	r.emit(Event{Type: EventSaved, Output: r.req.Output.Location(), DurationMS: millis(time.Since(start))})
 	return nil
+}
+
+// rescue puts the notebook of a run that cannot be stored where it belongs into
+// a temporary folder: hours of work must not end with a full disk.
+func (r *run) rescue(ctx context.Context, cause error) error {
+	if r.k == nil {
+		return cause // nothing has run
+	}
+	dir, err := os.MkdirTemp("", "quire-rescue-")
+	if err != nil {
+		return cause
+	}
+	path := filepath.Join(dir, "output.ipynb")
+	if _, err := (&fileTarget{path: path}).put(ctx, r.nb); err != nil {
+		_ = os.RemoveAll(dir)
+		return cause
+	}
+	r.warn("the output could not be stored; it is kept in " + path)
+	return problem.Wrap(cause, "the output is kept in %s instead", path)
 }
 
 // report completes the result and tells the listener.
