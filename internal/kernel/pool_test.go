@@ -177,18 +177,25 @@ func TestRealPool(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer k.Close()
-	got := kerneltest.Text(kerneltest.Collect(t, t.Context(), k, strings.Join([]string{
+	msgs := kerneltest.Collect(t, t.Context(), k, strings.Join([]string{
 		"import os, time",
 		"print(os.getcwd()); print(repr(os.environ['QUIRE_X'])); print('QUIRE_GONE' in os.environ, time.tzname[0])",
-		"print(sorted(n for n in globals() if n in ('o', 'j', 'json')), get_ipython().execution_count)",
-	}, "\n")), "stdout")
+		"print(sorted(n for n in globals() if n in ('o', 'j', 'json')))",
+	}, "\n"))
+	got := kerneltest.Text(msgs, "stdout")
 	t.Logf("from the pool to the first output in %v", time.Since(t0))
 	dir, err := filepath.EvalSymlinks(want.Dir)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if wanted := dir + "\n" + `'it\'s "quoted" \\ ü\n\u2028'` + "\nFalse JST\n[] 1\n"; got != wanted {
+	if wanted := dir + "\n" + `'it\'s "quoted" \\ ü\n\u2028'` + "\nFalse JST\n[]\n"; got != wanted {
 		t.Errorf("got\n%s\nwant\n%s", got, wanted)
+	}
+	var input struct {
+		Count int `json:"execution_count"`
+	}
+	if m := kerneltest.Find(msgs, "execute_input"); m == nil || m.Decode(&input) != nil || input.Count != 1 {
+		t.Errorf("the first cell has the count %d, want 1", input.Count)
 	}
 }
 
