@@ -30,22 +30,30 @@ const maxSaveBody = 512 << 20
 // /api/versions.
 func RegisterContents(rt *Router, volume *contents.Volume) {
 	h := contentsRoutes{volume: volume}
-	read := Policy{Access: SignedIn, QueryToken: true}
-	write := Policy{Access: SignedIn, QueryToken: true, MaxBody: maxSaveBody}
-	rt.Handle("GET /api/contents/{path...}", read, h.at("", h.get))
-	rt.Handle("GET /api/contents", read, h.at("", h.get))
-	rt.Handle("GET /files/{path...}", read, h.at("", h.file))
-	rt.Handle("GET /api/versions/{path...}", read, h.at("", h.versions))
-	rt.Handle("POST /api/versions/{path...}", write, h.at("", h.restore))
+	read := func(d Doc) Policy { return Policy{Access: SignedIn, QueryToken: true, Doc: d} }
+	write := func(d Doc) Policy {
+		return Policy{Access: SignedIn, QueryToken: true, MaxBody: maxSaveBody, Doc: d}
+	}
+	get := read(Doc{Summary: "A file or directory, as Jupyter describes it", Response: model{}, Query: map[string]string{
+		"type": "file, directory or notebook", "format": "text, base64 or json", "content": "0 leaves the content out",
+	}})
+	raw := read(Doc{Summary: "The bytes of a file", Query: map[string]string{"download": "1 makes a browser save it"}})
+	rt.Handle("GET /api/contents/{path...}", get, h.at("", h.get))
+	rt.Handle("GET /api/contents", get, h.at("", h.get))
+	rt.Handle("GET /files/{path...}", raw, h.at("", h.file))
+	rt.Handle("GET /api/versions/{path...}", read(Doc{Summary: "The versions of a file, newest first, or the bytes of one", Response: versionPage{}, Query: map[string]string{
+		"cursor": "next of the page before", "number": "the version whose bytes are wanted",
+	}}), h.at("", h.versions))
+	rt.Handle("POST /api/versions/{path...}", write(Doc{Summary: "Make an older version the newest again", Request: restoreRequest{}, Response: versionModel{}}), h.at("", h.restore))
 	const own = "/user/{user}/api/contents"
 	for _, pattern := range []string{own, own + "/{path...}"} {
-		rt.Handle("GET "+pattern, read, h.at("users", h.get))
-		rt.Handle("PUT "+pattern, write, h.at("users", h.put))
-		rt.Handle("POST "+pattern, write, h.at("users", h.post))
-		rt.Handle("PATCH "+pattern, write, h.at("users", h.patch))
-		rt.Handle("DELETE "+pattern, write, h.at("users", h.remove))
+		rt.Handle("GET "+pattern, get, h.at("users", h.get))
+		rt.Handle("PUT "+pattern, write(Doc{Summary: "Save a file; base names the version that was changed", Request: saveModel{}, Response: model{}}), h.at("users", h.put))
+		rt.Handle("POST "+pattern, write(Doc{Summary: "Make a file, a copy or a checkpoint", Request: saveModel{}, Response: model{}, Status: http.StatusCreated}), h.at("users", h.post))
+		rt.Handle("PATCH "+pattern, write(Doc{Summary: "Rename a file", Request: saveModel{}, Response: model{}}), h.at("users", h.patch))
+		rt.Handle("DELETE "+pattern, write(Doc{Summary: "Move a file to the trash", Status: http.StatusNoContent}), h.at("users", h.remove))
 	}
-	rt.Handle("GET /user/{user}/files/{path...}", read, h.at("users", h.file))
+	rt.Handle("GET /user/{user}/files/{path...}", raw, h.at("users", h.file))
 }
 
 type contentsRoutes struct{ volume *contents.Volume }

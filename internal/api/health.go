@@ -14,8 +14,8 @@ func RegisterHealth(rt *Router, ready func(context.Context) error) {
 		_, err := io.WriteString(w, "ok\n")
 		return err
 	}
-	rt.Handle("GET /healthz", Policy{Access: Public}, func(w http.ResponseWriter, _ *http.Request) error { return ok(w) })
-	rt.Handle("GET /readyz", Policy{Access: Public}, func(w http.ResponseWriter, r *http.Request) error {
+	rt.Handle("GET /healthz", Policy{Access: Public, Doc: Doc{Summary: "Whether the process answers"}}, func(w http.ResponseWriter, _ *http.Request) error { return ok(w) })
+	rt.Handle("GET /readyz", Policy{Access: Public, Doc: Doc{Summary: "Whether the server can do its work"}}, func(w http.ResponseWriter, r *http.Request) error {
 		if err := ready(r.Context()); err != nil {
 			return err
 		}

@@ -35,6 +35,8 @@ type Policy struct {
 	Page bool
 	// MaxBody is the most bytes a request body may have; 0 is DefaultMaxBody.
 	MaxBody int64
+	// Doc describes the route in the OpenAPI document; pages have none.
+	Doc Doc
 }
 
 // DefaultMaxBody is the limit on request bodies where a route names none.

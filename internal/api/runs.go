@@ -17,16 +17,23 @@ import (
 // RegisterRuns adds the routes of durable runs under /api/runs.
 func RegisterRuns(rt *Router, runs *run.Runs) {
 	h := runRoutes{runs}
-	in := Policy{Access: SignedIn}
-	rt.Handle("POST /api/runs", Policy{Access: SignedIn, MaxBody: 2 << 20}, h.submit)
-	rt.Handle("GET /api/runs", in, h.list)
-	rt.Handle("GET /api/runs/{id}", in, h.get)
-	rt.Handle("GET /api/runs/{id}/attempts", in, h.attempts)
-	rt.Handle("POST /api/runs/{id}/cancel", in, h.cancel)
-	rt.Handle("POST /api/runs/{id}/retry", in, h.retry)
-	rt.Handle("GET /api/runs/{id}/output", in, h.output)
-	rt.Handle("GET /api/runs/{id}/source", in, h.source)
-	rt.Handle("GET /api/runs/{id}/events", in, h.events)
+	doc := func(d Doc) Policy { return Policy{Access: SignedIn, Doc: d} }
+	submit := doc(Doc{Summary: "Run a notebook, durably. Idempotency-Key makes a repeated request one run", Request: run.Request{}, Response: run.Run{}, Status: http.StatusCreated})
+	submit.MaxBody = 2 << 20
+	rt.Handle("POST /api/runs", submit, h.submit)
+	rt.Handle("GET /api/runs", doc(Doc{Summary: "Runs, newest first", Response: runPage{}, Query: map[string]string{
+		"owner": "only runs of this user", "notebook": "only runs of the notebook at this path", "state": "only runs in this state",
+		"tag": "only runs with this tag", "limit": "1 to 500, default 50", "cursor": "next of the page before",
+	}}), h.list)
+	rt.Handle("GET /api/runs/{id}", doc(Doc{Summary: "A run", Response: run.Run{}}), h.get)
+	rt.Handle("GET /api/runs/{id}/attempts", doc(Doc{Summary: "The attempts of a run, oldest first", Response: attemptList{}}), h.attempts)
+	rt.Handle("POST /api/runs/{id}/cancel", doc(Doc{Summary: "Ask a run to stop", Response: run.Run{}}), h.cancel)
+	rt.Handle("POST /api/runs/{id}/retry", doc(Doc{Summary: "Run again what a run ran", Response: run.Run{}, Status: http.StatusCreated}), h.retry)
+	rt.Handle("GET /api/runs/{id}/output", doc(Doc{Summary: "The output notebook as far as it has come"}), h.output)
+	rt.Handle("GET /api/runs/{id}/source", doc(Doc{Summary: "The notebook as it was when the run was asked for"}), h.source)
+	rt.Handle("GET /api/runs/{id}/events", doc(Doc{Summary: "What happens in a run, as server-sent events", Query: map[string]string{
+		"from": "id of the last event seen, as in Last-Event-ID",
+	}}), h.events)
 }
 
 type runRoutes struct{ runs *run.Runs }
@@ -52,6 +59,10 @@ func (h runRoutes) submit(w http.ResponseWriter, r *http.Request) error {
 	}
 	w.Header().Set("Location", "/api/runs/"+created.ID)
 	return WriteJSON(w, http.StatusCreated, created)
+}
+
+type attemptList struct {
+	Attempts []run.Attempt `json:"attempts"`
 }
 
 // A runPage is one page of runs.
@@ -110,7 +121,7 @@ func (h runRoutes) attempts(w http.ResponseWriter, r *http.Request) error {
 	if all == nil {
 		all = []run.Attempt{}
 	}
-	return WriteJSON(w, http.StatusOK, map[string]any{"attempts": all})
+	return WriteJSON(w, http.StatusOK, attemptList{all})
 }
 
 func (h runRoutes) cancel(w http.ResponseWriter, r *http.Request) error {

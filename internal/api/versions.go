@@ -85,6 +85,15 @@ type versionModel struct {
 	Base   int64          `json:"base"`
 }
 
+type versionPage struct {
+	Versions []versionModel `json:"versions"`
+	Next     string         `json:"next,omitempty"` // cursor of the next page
+}
+
+type restoreRequest struct {
+	Restore int64 `json:"restore"` // number of the version
+}
+
 // versions lists the versions of a file, or answers with the bytes of the one
 // that ?number= names.
 func (h contentsRoutes) versions(w http.ResponseWriter, r *http.Request, t target) error {
@@ -111,10 +120,7 @@ func (h contentsRoutes) versions(w http.ResponseWriter, r *http.Request, t targe
 	if err != nil {
 		return err
 	}
-	page := struct {
-		Versions []versionModel `json:"versions"`
-		Next     string         `json:"next,omitempty"`
-	}{Versions: []versionModel{}}
+	page := versionPage{Versions: []versionModel{}}
 	for _, v := range all {
 		page.Versions = append(page.Versions, versionModel{v.Number, v.Author, v.Time, v.Cause, v.Size, v.Hash, v.Base})
 	}
@@ -126,9 +132,7 @@ func (h contentsRoutes) versions(w http.ResponseWriter, r *http.Request, t targe
 
 // restore makes an older version the newest again.
 func (h contentsRoutes) restore(w http.ResponseWriter, r *http.Request, t target) error {
-	var req struct {
-		Restore int64 `json:"restore"`
-	}
+	var req restoreRequest
 	if err := ReadJSON(r, &req); err != nil {
 		return err
 	}

@@ -3,6 +3,7 @@ package server
 import (
 	"bytes"
 	"context"
+	"flag"
 	"io"
 	"log/slog"
 	"net/http"
@@ -159,5 +160,37 @@ func TestConfigErrorsComeAllAtOnce(t *testing.T) {
 	}
 	if strings.Contains(err.Error(), "short") {
 		t.Error("the error tells the token")
+	}
+}
+
+var update = flag.Bool("update", false, "rewrite the golden files")
+
+// TestOpenAPI holds the contract with programs: a change of it is seen in
+// review.
+func TestOpenAPI(t *testing.T) {
+	t.Parallel()
+	got, err := api.OpenAPI(setup(t).router.Routes(), "test")
+	if err != nil {
+		t.Fatal(err)
+	}
+	const golden = "testdata/openapi.json"
+	if *update {
+		if err := os.WriteFile(golden, got, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(golden)
+	if err != nil || !bytes.Equal(got, want) {
+		t.Errorf("the API is not what %s says: look at the change and run the test with -update (%v)", golden, err)
+	}
+}
+
+// TestEveryAPIRouteIsDescribed keeps the description whole.
+func TestEveryAPIRouteIsDescribed(t *testing.T) {
+	t.Parallel()
+	for _, route := range setup(t).router.Routes() {
+		if !route.Policy.Page && route.Policy.Doc.Summary == "" && !strings.Contains(route.Pattern, "/static/") {
+			t.Errorf("%s has no summary", route.Pattern)
+		}
 	}
 }

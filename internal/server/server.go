@@ -208,6 +208,7 @@ func (s *Server) routes() http.Handler {
 	api.RegisterHealth(rt, s.ready)
 	api.RegisterRuns(rt, s.runs)
 	api.RegisterContents(rt, s.volume)
+	api.RegisterOpenAPI(rt, s.version)
 	pages.Register(rt, pages.Config{Volume: s.volume, Runs: s.runs, Sessions: s.sessions, Version: s.version})
 	return rt
 }
