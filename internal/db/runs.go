@@ -115,6 +115,25 @@ func (d *DB) runs(ctx context.Context, query string, args ...any) ([]run.Run, er
 	return all, problem.WrapAs(problem.Unavailable, rows.Err(), "listing runs")
 }
 
+// CountRuns implements run.Store.
+func (d *DB) CountRuns(ctx context.Context) (map[run.State]int, error) {
+	rows, err := d.read.QueryContext(ctx, `SELECT state, COUNT(*) FROM runs WHERE state IN ('queued', 'starting', 'running') GROUP BY state`)
+	if err != nil {
+		return nil, problem.WrapAs(problem.Unavailable, err, "counting runs")
+	}
+	defer rows.Close()
+	counts := map[run.State]int{}
+	for rows.Next() {
+		var state run.State
+		var n int
+		if err := rows.Scan(&state, &n); err != nil {
+			return nil, problem.WrapAs(problem.Unavailable, err, "counting runs")
+		}
+		counts[state] = n
+	}
+	return counts, problem.WrapAs(problem.Unavailable, rows.Err(), "counting runs")
+}
+
 const attemptColumns = `run, number, fence, state, reason, claimed, started, finished, lease`
 
 // Attempts implements run.Store.

@@ -181,6 +181,8 @@ type Store interface {
 	Run(ctx context.Context, id string) (Run, error)
 	// Runs returns runs, newest first.
 	Runs(ctx context.Context, f Filter) ([]Run, error)
+	// CountRuns counts the runs that have not ended, by state.
+	CountRuns(ctx context.Context) (map[State]int, error)
 	// Attempts returns the attempts of a run, oldest first.
 	Attempts(ctx context.Context, id string) ([]Attempt, error)
 	// Claim gives the queued run that is due, of highest priority and then

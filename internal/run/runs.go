@@ -209,6 +209,9 @@ func (s *Runs) List(ctx context.Context, u auth.User, f Filter) ([]Run, error) {
 	return slices.DeleteFunc(all, func(r Run) bool { return auth.Allow(u, auth.Read, object(r)) != nil }), err
 }
 
+// Waiting counts the runs that have not ended, by state.
+func (s *Runs) Waiting(ctx context.Context) (map[State]int, error) { return s.cfg.Store.CountRuns(ctx) }
+
 // Attempts returns the attempts of a run, oldest first.
 func (s *Runs) Attempts(ctx context.Context, u auth.User, id string) ([]Attempt, error) {
 	if _, err := s.Get(ctx, u, id); err != nil {

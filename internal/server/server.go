@@ -204,7 +204,9 @@ func (s *Server) routes() http.Handler {
 	hosts := append([]string{
 		net.JoinHostPort("127.0.0.1", port), net.JoinHostPort("localhost", port), net.JoinHostPort("::1", port),
 	}, s.cfg.Hosts...)
-	rt := api.NewRouter(api.Config{Sessions: s.sessions, Log: s.log, Hosts: hosts, ErrorPage: pages.Error})
+	m := newMetrics(s.runs.Waiting)
+	rt := api.NewRouter(api.Config{Sessions: s.sessions, Log: s.log, Hosts: hosts, ErrorPage: pages.Error, Observe: m.observe})
+	m.register(rt)
 	api.RegisterHealth(rt, s.ready)
 	api.RegisterRuns(rt, s.runs)
 	api.RegisterContents(rt, s.volume)

@@ -27,6 +27,7 @@ CREATE TABLE runs (
 CREATE UNIQUE INDEX runs_idempotency ON runs (owner, idempotency) WHERE idempotency <> '';
 CREATE INDEX runs_queue ON runs (priority DESC, id) WHERE state = 'queued';
 CREATE INDEX runs_notebook ON runs (notebook, id);
+CREATE INDEX runs_waiting ON runs (state) WHERE state IN ('queued', 'starting', 'running');
 CREATE INDEX runs_owner ON runs (owner, id);
 CREATE INDEX runs_unpublished ON runs (id) WHERE NOT published;
 

@@ -1,0 +1,101 @@
+package cli
+
+import (
+	"fmt"
+	"log/slog"
+	"os"
+
+	"github.com/spf13/cobra"
+
+	"quire/internal/server"
+)
+
+func newServeCommand(p Process) *cobra.Command {
+	var file, listen, data string
+	verbose := false
+	cmd := &cobra.Command{
+		Use:                   "serve --config FILE",
+		DisableFlagsInUseLine: true,
+		Short:                 "Start a platform server from a configuration file",
+		Long: `Start a platform server. What the configuration file says is overridden by the
+flags here; the access token comes from QUIRE_TOKEN, or is made at the first
+start. quire config print shows every setting with its default.`,
+		Example: "  quire serve --config quire.yaml",
+		Args:    usageArgs(cobra.NoArgs),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			cfg, err := loadConfig(file)
+			if err != nil {
+				return err
+			}
+			if listen != "" {
+				cfg.Listen = listen
+			}
+			if data != "" {
+				cfg.Data = data
+			}
+			level := slog.LevelInfo
+			if verbose {
+				level = slog.LevelDebug
+			}
+			return serve(cmd.Context(), p, cfg, level)
+		},
+	}
+	cmd.Flags().StringVar(&file, "config", "", "YAML file with the configuration")
+	cmd.Flags().StringVar(&listen, "listen", "", "HOST:PORT to answer on; port 0 picks a free one")
+	cmd.Flags().StringVar(&data, "data", "", "directory for everything that is kept")
+	cmd.Flags().BoolVar(&verbose, "verbose", false, "log every request")
+	return withExit(cmd, exitHelp)
+}
+
+func loadConfig(file string) (server.Config, error) {
+	cfg := server.Config{}
+	if file != "" {
+		var err error
+		if cfg, err = server.LoadConfig(file); err != nil {
+			return cfg, err
+		}
+	}
+	cfg.Token = os.Getenv("QUIRE_TOKEN")
+	return cfg, nil
+}
+
+func newConfigCommand(p Process) *cobra.Command {
+	cmd := &cobra.Command{
+		Use: "config", Short: "Check and print the configuration of a server",
+		Args: usageArgs(cobra.NoArgs),
+		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	cmd.AddCommand(withExit(&cobra.Command{
+		Use: "check FILE", Short: "Say everything that is wrong with a configuration", Args: usageArgs(cobra.ExactArgs(1)),
+		RunE: func(_ *cobra.Command, args []string) error {
+			cfg, err := loadConfig(args[0])
+			if err != nil {
+				return err
+			}
+			if err := cfg.Validate(); err != nil {
+				return err
+			}
+			_, err = fmt.Fprintln(p.Stdout, args[0]+" is right")
+			return err
+		},
+	}, exitHelp))
+	cmd.AddCommand(withExit(&cobra.Command{
+		Use: "print [FILE]", Short: "Print a configuration with all defaults", Args: usageArgs(cobra.MaximumNArgs(1)),
+		RunE: func(_ *cobra.Command, args []string) error {
+			cfg, err := loadConfig(append(args, "")[0])
+			if err != nil {
+				return err
+			}
+			if err := cfg.Validate(); err != nil {
+				return err
+			}
+			data, err := cfg.YAML()
+			if err != nil {
+				return err
+			}
+			_, err = p.Stdout.Write(data)
+			return err
+		},
+	}, exitHelp))
+	return withExit(cmd, exitHelp)
+}
