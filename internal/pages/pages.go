@@ -34,7 +34,9 @@ type Config struct {
 	Runs     *run.Runs
 	Sessions *auth.Sessions
 	Version  string
-	Now      func() time.Time // time.Now when nil
+	// QuotaBytes is how much a workspace may hold; 0 is no limit.
+	QuotaBytes int64
+	Now        func() time.Time // time.Now when nil
 }
 
 type site struct {

@@ -41,6 +41,7 @@ type Server struct {
 	listener net.Listener
 	http     *http.Server
 	token    string
+	sampled  bool // the sample was put on the volume by this start
 }
 
 // Options are what is not configuration.
@@ -166,10 +167,16 @@ func (s *Server) openVolume(ctx context.Context) error {
 		mounts[name] = store
 		s.objects = append(s.objects, store)
 	}
-	s.volume, err = contents.Open(ctx, contents.Config{
+	cfg := contents.Config{
 		Dir: s.data("files"), Blobs: &contents.Blobs{Store: blobs}, Versions: s.db, Mounts: mounts,
 		QuotaBytes: s.cfg.QuotaBytes, Log: s.log,
-	})
+	}
+	if s.cfg.Sample {
+		if s.sampled, err = s.addSample(ctx, cfg); err != nil {
+			return err
+		}
+	}
+	s.volume, err = contents.Open(ctx, cfg)
 	return err
 }
 
@@ -211,7 +218,7 @@ func (s *Server) routes() http.Handler {
 	api.RegisterRuns(rt, s.runs)
 	api.RegisterContents(rt, s.volume)
 	api.RegisterOpenAPI(rt, s.version)
-	pages.Register(rt, pages.Config{Volume: s.volume, Runs: s.runs, Sessions: s.sessions, Version: s.version})
+	pages.Register(rt, pages.Config{Volume: s.volume, Runs: s.runs, Sessions: s.sessions, Version: s.version, QuotaBytes: s.cfg.QuotaBytes})
 	return rt
 }
 
@@ -238,6 +245,9 @@ func (s *Server) Serve(ctx context.Context) error {
 		return err
 	}
 	defer s.runs.Stop()
+	if s.sampled {
+		s.runSample(ctx)
+	}
 	defer func() { _ = os.Remove(s.data(addressFile)) }()
 	s.http.BaseContext = func(net.Listener) context.Context { return context.WithoutCancel(ctx) }
 	failed := make(chan error, 1)
