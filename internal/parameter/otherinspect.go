@@ -180,7 +180,7 @@ func (r *otherReader) read(s span) {
 			return
 		}
 	}
-	if r.rules.reverse != nil {
+	if r.rules.reverse != nil && !strings.HasPrefix(code, `\(`) { // the body of a function takes in what follows it
 		if m := r.rules.reverse.FindStringSubmatchIndex(code); m != nil && m[0] > 0 {
 			name, _ := r.groups(s, m)
 			r.define(s, name, "", span{s.start, s.start + m[0]})

@@ -2,6 +2,7 @@ package parameter
 
 import (
 	"fmt"
+	"math/rand/v2"
 	"strings"
 	"testing"
 )
@@ -97,4 +98,73 @@ func TestLiteralsOfOtherLanguages(t *testing.T) {
 	if _, warnings := Inspect("cobol", "x"); len(warnings) != 1 || !strings.Contains(warnings[0].Text, "does not support parameter introspection") {
 		t.Errorf("cobol: %v", warnings)
 	}
+}
+
+// R's own parser finds the same names in random cells, where R is installed.
+func TestInspectIsRs(t *testing.T) {
+	t.Parallel()
+	rng := rand.New(rand.NewPCG(15, 16))
+	var program strings.Builder
+	program.WriteString(`names <- function(src) {
+  cell <- tryCatch(parse(text = src, keep.source = FALSE), error = function(e) NULL)
+  if (is.null(cell)) return("ERR")
+  found <- c()
+  for (e in cell)
+    if (is.call(e) && is.name(e[[1]]) && as.character(e[[1]]) %in% c("<-", "<<-", "=") && is.name(e[[2]])) found <- c(found, as.character(e[[2]]))
+  paste(found, collapse = "|")
+}
+`)
+	var cells []string
+	for range 1500 {
+		cell := randomRCell(rng)
+		cells = append(cells, cell)
+		fmt.Fprintf(&program, "cat(names(%s), \"\\n\", sep = \"\")\n", cQuote(cell, "", longEscape))
+	}
+	out, ok := interpreter(t, program.String(), "Rscript", "--vanilla", "-")
+	if !ok {
+		return
+	}
+	lines := strings.Split(strings.TrimSuffix(out, "\n"), "\n")
+	if len(lines) != len(cells) {
+		t.Fatalf("%d answers for %d cells", len(lines), len(cells))
+	}
+	legal := 0
+	for i, want := range lines {
+		if want == "ERR" {
+			continue
+		}
+		legal++
+		defs, _ := inspectOther("R", cells[i])
+		var names []string
+		for _, d := range defs {
+			names = append(names, d.Name)
+		}
+		if got := strings.Join(names, "|"); got != want {
+			t.Errorf("got %s, R has %s\n%s", got, want, cells[i])
+		}
+	}
+	if legal < 1000 {
+		t.Errorf("only %d cells are R", legal)
+	}
+}
+
+func randomRCell(rng *rand.Rand) string {
+	pick := func(list ...string) string { return list[rng.IntN(len(list))] }
+	var b strings.Builder
+	for range rng.IntN(4) + 1 {
+		name := pick("a", "b.c", ".x", "`my v`", "x$y", "x[1]", "f(a)", "type")
+		value := pick("1", "-2.5", "'a # b'", `"x\"; q <- 1"`, "c(1,\n 2)", "list(k = 1, l = '}')", "function(x = 1) {\n z <- 2\n z }", "1 +\n 2", "x == 3",
+			`r"(a ' " b)"`, "r'--[a]--'", "if (x) 1 else 2", "a %in% b", "x |>\n f()", "~ y", "TRUE", "NULL", "{\n 1 }", "x[['k']]", "!x", "2 %%\n 3",
+			"\"multi\nline\"", "a::b", "x@y", "5L", `\(x) x`)
+		switch rng.IntN(8) {
+		case 0:
+			b.WriteString(pick("print(a)", "if (a) { b <- 1 }", "for (i in 1:3) c <- 2", "f(x = 1)", "a == 1", "library(x)", "# c <- 1", "repeat { break }", "function(x) x", "-a", "(g <- 3)"))
+		case 1:
+			b.WriteString(value + pick(" -> ", " ->> ") + name)
+		default:
+			b.WriteString(name + pick(" <- ", " = ", "<-", " <<- ", " <-\n ") + value)
+		}
+		b.WriteString(pick("\n", "\n", "; ", " # h\n", "\n\n", " # it's = x\n"))
+	}
+	return b.String()
 }

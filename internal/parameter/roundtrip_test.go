@@ -285,11 +285,12 @@ func powershellClosed(literal string) bool {
 				return false
 			}
 		case r == '$':
-			end := strings.IndexRune(string(runes[i:]), ')')
-			if end < 0 || !strings.HasPrefix(string(runes[i:]), "$([char]0x") {
+			call := string(runes[i:min(len(runes), i+len("$([char]0x2028)"))])
+			end := strings.IndexByte(call, ')')
+			if !strings.HasPrefix(call, "$([char]0x") || end < 0 || strings.Trim(call[len("$([char]0x"):end], hexDigits) != "" {
 				return false
 			}
-			i += len("$([char]0x")
+			i += end
 		case r == '"' || r >= 0x201c && r <= 0x201e || isControl(r):
 			return false
 		}
