@@ -166,6 +166,7 @@ func (r *run) attempts(state *cellState) verdict {
 		}
 		r.warn(fmt.Sprintf("%s failed (%s); trying again, %d of %d", cellLabel(state.index), v.reason, n, opt.retries))
 		if !r.pause(opt.delay) {
+			v.status, v.reason = Interrupted, "interrupted before another try; "+v.reason
 			return v
 		}
 		r.announce(state.index, state.cell, n+1)

@@ -209,6 +209,41 @@ func TestInject(t *testing.T) {
 	}
 }
 
+// TestRetries tries a failing cell again, as its metadata asks, and says how
+// often.
+func TestRetries(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		name   string
+		delay  string
+		status Status
+		tries  int
+	}{
+		{"used up", "0", Failed, 3},
+		{"interrupted while it waits", "3600", Interrupted, 1},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			nb := book("fake", "error Boom x")
+			nb.Cells[0].Metadata["quire"] = notebook.Object{"retries": notebook.Number("2"), "retryDelaySeconds": notebook.Number(tt.delay)}
+			ctx, cancel := context.WithCancel(context.Background())
+			defer cancel()
+			tries := 0
+			res, err := Run(ctx, Request{Source: nb, Kernels: fakeKernels(t, kerneltest.Options{}), Events: func(e Event) {
+				if e.Type == EventCellStarted {
+					tries++
+				}
+				if e.Type == EventWarning && tt.status == Interrupted {
+					cancel()
+				}
+			}})
+			if err != nil || res.Status != tt.status || tries != tt.tries {
+				t.Errorf("status %s after %d tries, %v; want %s after %d", res.Status, tries, err, tt.status, tt.tries)
+			}
+		})
+	}
+}
+
 // TestEvents are whole, in order, and valid JSON of bounded size.
 func TestEvents(t *testing.T) {
 	t.Parallel()

@@ -23,6 +23,9 @@ const (
 	saveShare = 20
 	// minSaveWait is the least time between two rewrites.
 	minSaveWait = time.Second
+	// syncWait is the least time between two syncs of the journal: what a loss of
+	// power may cost. A killed process loses nothing.
+	syncWait = 10 * time.Millisecond
 )
 
 // A File keeps the output of a run at one path: a local file, or an object in a
@@ -216,12 +219,20 @@ func wake(ch chan struct{}) {
 // syncLoop brings the journal to the disk, one sync at a time.
 func (f *File) syncLoop() {
 	defer f.wg.Done()
+	timer := time.NewTimer(time.Hour)
+	defer timer.Stop()
 	for {
 		select {
 		case <-f.quit:
 			return
 		case <-f.syncs:
 			_ = f.j.sync() // a disk that fails here fails the final write too
+		}
+		timer.Reset(syncWait)
+		select {
+		case <-f.quit:
+			return
+		case <-timer.C:
 		}
 	}
 }

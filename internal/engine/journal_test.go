@@ -16,6 +16,7 @@ import (
 	"quire/internal/kernel/kerneltest"
 	"quire/internal/notebook"
 	"quire/internal/problem"
+	"quire/internal/storage"
 	"quire/internal/storage/mem"
 )
 
@@ -209,7 +210,7 @@ func TestStoreOutput(t *testing.T) {
 	store := mem.New(mem.Config{})
 	run := func(once bool) error {
 		_, err := Run(context.Background(), Request{
-			Source: book("fake", "print a", "flood 3 2000"), OutputPath: "runs/out.ipynb", MaxOutput: 3000,
+			Source: book("fake", "print a", "print first\nflood 3 2000"), OutputPath: "runs/out.ipynb", MaxOutput: 3000,
 			Output:  NewStoreFile(store, "runs/out.ipynb", FileOptions{WriteOnce: once}),
 			Kernels: fakeKernels(t, kerneltest.Options{}),
 		})
@@ -218,8 +219,9 @@ func TestStoreOutput(t *testing.T) {
 	if err := run(true); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := store.Stat(context.Background(), "runs/out.outputs/cell-2.stdout.txt"); err != nil {
-		t.Errorf("the large output: %v", err)
+	text, _, err := storage.ReadAll(context.Background(), store, "runs/out.outputs/cell-2.stdout.txt", 1<<20)
+	if err != nil || len(text) < 6000 || !bytes.HasPrefix(text, []byte("first\n")) {
+		t.Errorf("the large output: %d bytes, %v", len(text), err)
 	}
 	if err := run(true); problem.KindOf(err) != problem.Exists {
 		t.Errorf("a second run: %v, want exists", err)

@@ -172,6 +172,7 @@ func (r *run) handleOutput(c *cellState, m *wire.Message) {
 	}
 	r.observe(c, o)
 	if o.Type == notebook.ErrorOutput {
+		o.Traceback, o.Evalue = boundLines(o.Traceback), clip(o.Evalue, maxTracebackLen)
 		c.errorOutput = o
 	} else if text, ok := o.Data["text/plain"].(string); ok {
 		r.emitText(c.index, string(o.Type), "", text)

@@ -11,6 +11,9 @@ import (
 // cell with a million empty outputs is bounded too.
 const outputCost = 256
 
+// maxErrors is how many error outputs of a cell are kept beyond MaxOutput.
+const maxErrors = 10
+
 // An item is one output of a cell while it may still change. Its Output is
 // never edited once it was part of a snapshot: it is replaced.
 type item struct {
@@ -35,7 +38,7 @@ type cellState struct {
 	spills  map[string]*spill
 	cleared map[string]bool // display ids that clear_output took away
 
-	records     int
+	errors      int      // error outputs so far
 	falseChecks []string // names of records with value false, for cells tagged check
 	checkpoint  bool     // the cell published a checkpoint
 	timing      notebook.Object
@@ -168,7 +171,11 @@ func (r *run) appendOutput(c *cellState, o *notebook.Output) *item {
 	}
 	c.dirty = true
 	size := outputSize(o)
-	if o.Type != notebook.ErrorOutput && c.kept+size > r.maxOutput {
+	if o.Type == notebook.ErrorOutput {
+		c.errors++
+	}
+	// The error that ends a cell is always kept; boundLines has cut it.
+	if (o.Type != notebook.ErrorOutput || c.errors > maxErrors) && c.kept+size > r.maxOutput {
 		r.spillOutput(c, o)
 		return nil
 	}

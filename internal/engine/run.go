@@ -37,6 +37,8 @@ type run struct {
 	begun   bool // the output holds the pending notebook
 	lastErr error
 
+	kernelOut *maskWriter // nil unless what the kernel's process writes is masked
+
 	mu          sync.Mutex
 	current     string // msg_id of the running execution
 	cur         *cellState
@@ -177,7 +179,10 @@ func (r *run) execute(ctx context.Context) error {
 	r.k = k
 	if k != nil {
 		r.stop.setKernel(k)
-		defer func() { _ = k.Close() }()
+		defer func() {
+			_ = k.Close()
+			r.kernelOut.flush()
+		}()
 	}
 	if err != nil {
 		return err
@@ -221,6 +226,10 @@ func (r *run) startKernel(ctx context.Context) *starting {
 	cfg := kernel.Config{
 		Spec: r.spec, Dir: r.req.Dir, Env: r.dirs.env(), StartTimeout: r.req.StartTimeout,
 		Output: r.req.KernelOutput, Log: r.req.Log,
+	}
+	if cfg.Output != nil && r.mask != nil {
+		r.kernelOut = &maskWriter{w: cfg.Output, s: streamMask{m: r.mask}}
+		cfg.Output = r.kernelOut
 	}
 	start := r.req.StartKernel
 	if start == nil {

@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"html"
+	"io"
 	"maps"
 	"net/url"
 	"slices"
@@ -231,6 +232,27 @@ func (s *streamMask) flush() string {
 	held := s.held
 	s.held = ""
 	return s.m.text(held)
+}
+
+// A maskWriter masks what passes to a writer. Not safe for concurrent use.
+type maskWriter struct {
+	w io.Writer
+	s streamMask
+}
+
+// Write passes on what may be shown of p; it reports all of p as written.
+func (w *maskWriter) Write(p []byte) (int, error) {
+	if _, err := io.WriteString(w.w, w.s.write(string(p))); err != nil {
+		return 0, err
+	}
+	return len(p), nil
+}
+
+// flush passes on what was held back. A nil writer has nothing.
+func (w *maskWriter) flush() {
+	if w != nil {
+		_, _ = io.WriteString(w.w, w.s.flush())
+	}
 }
 
 // output masks an output in place.

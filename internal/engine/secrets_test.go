@@ -43,6 +43,21 @@ func TestMask(t *testing.T) {
 	}
 }
 
+// TestMaskWriter masks what a kernel's process itself writes.
+func TestMaskWriter(t *testing.T) {
+	t.Parallel()
+	var out strings.Builder
+	_, _, _, err := runFake(t, Request{
+		Secrets: map[string]string{"key": "open sesame"}, KernelOutput: &out,
+	}, "words it is open sesame now", "words ope", "exit 1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := out.String(); !strings.Contains(got, "it is "+maskText+" now") || !strings.Contains(got, "ope") {
+		t.Errorf("the kernel's output is %q", got)
+	}
+}
+
 // FuzzStreamMask splits a text anywhere: what is shown holds no secret, and is
 // what masking the whole gives.
 func FuzzStreamMask(f *testing.F) {
