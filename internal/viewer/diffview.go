@@ -36,7 +36,9 @@ func RenderDiff(w io.Writer, d *Diff, opts Options) error {
 		p.text(oneLine(fact))
 		p.str("</span>")
 	}
-	p.str("</p>\n</header>\n<main class=\"q-main\" id=\"q-cells\">\n")
+	p.str("</p>\n</header>\n")
+	p.lead()
+	p.str("<main class=\"q-main\" id=\"q-cells\">\n")
 	p.valueChanges("Parameters", d.Parameters, true)
 	same := 0
 	for n, c := range d.Cells {

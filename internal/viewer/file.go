@@ -84,10 +84,10 @@ func RenderFile(w io.Writer, name string, r io.Reader, rawURL string, opts Optio
 		p.str("</span>")
 	}
 	p.str("</p>\n<div class=\"q-bar\">")
-	for _, a := range opts.Actions {
-		p.str(`<a class="q-button" href="`, esc(a.URL), `">`, esc(a.Label), "</a>")
-	}
-	p.str("</div>\n</header>\n<main class=\"q-main\" id=\"q-cells\">\n")
+	p.actions()
+	p.str("</div>\n</header>\n")
+	p.lead()
+	p.str("<main class=\"q-main\" id=\"q-cells\">\n")
 	p.flush()
 	err := p.fileBody(name, r, rawURL)
 	p.str("</main>\n</article>\n")

@@ -72,13 +72,7 @@ func (p *page) head() {
 	p.str("</h1>\n")
 	p.byline()
 	p.str(`<div class="q-bar">`)
-	for _, a := range p.opts.Actions {
-		class := "q-button"
-		if a.Primary {
-			class += " q-primary"
-		}
-		p.str(`<a class="`, class, `" href="`, esc(a.URL), `">`, esc(a.Label), `</a>`)
-	}
+	p.actions()
 	p.str(`<span class="q-gap"></span>`)
 	if outlined {
 		p.str(`<a class="q-button q-to-outline" href="#q-outline">Outline</a>`)
@@ -91,6 +85,7 @@ func (p *page) head() {
 		p.str(`<label class="q-switch"><input type="checkbox" id="q-code-off"`, checked, `> Hide code</label>`)
 	}
 	p.str("</div>\n</header>\n")
+	p.lead()
 	p.runBlock()
 	class := "q-columns"
 	if outlined {
@@ -99,6 +94,44 @@ func (p *page) head() {
 	p.str(`<div class="`, class, "\">\n<main class=\"q-main\" id=\"q-cells\">\n")
 	if len(p.nb.Cells) == 0 {
 		p.str("<p class=\"q-empty\">This notebook has no cells.</p>\n")
+	}
+}
+
+// actions writes the buttons of the page.
+func (p *page) actions() {
+	for _, a := range p.opts.Actions {
+		if len(a.Menu) == 0 {
+			p.action(a, "q-button")
+			continue
+		}
+		p.str(`<details class="q-menu"><summary class="q-button">`, esc(a.Label), "</summary><ul>")
+		for _, item := range a.Menu {
+			p.str("<li>")
+			p.action(item, "q-item")
+			p.str("</li>")
+		}
+		p.str("</ul></details>")
+	}
+}
+
+func (p *page) action(a Action, class string) {
+	if a.Primary {
+		class += " q-primary"
+	}
+	if a.Post {
+		p.str(`<form method="post" action="`, esc(a.URL), `"><button class="`, class, `">`, esc(a.Label), "</button></form>")
+		return
+	}
+	p.str(`<a class="`, class, `" href="`, esc(a.URL), `">`, esc(a.Label), "</a>")
+}
+
+// lead writes what the page's owner has to say before the content.
+func (p *page) lead() {
+	if p.opts.Lead == nil {
+		return
+	}
+	if err := p.opts.Lead(p.w); err != nil && p.sink.err == nil {
+		p.sink.err = err
 	}
 }
 

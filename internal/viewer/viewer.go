@@ -51,6 +51,9 @@ type Options struct {
 	LinkURL func(ref string) string
 	// Actions are the buttons in the head of the page.
 	Actions []Action
+	// Lead writes trusted HTML between the head of the page and its content. Nil
+	// writes nothing. An error ends the page.
+	Lead func(w io.Writer) error
 	// Byline are short facts under the title: author, path, version.
 	Byline []string
 	// Cache keeps coloured code between pages. Nil keeps none.
@@ -63,6 +66,8 @@ type Action struct {
 	Label   string
 	URL     string
 	Primary bool
+	Post    bool     // a form that is sent, for what changes something
+	Menu    []Action // shown under Label, which then has no URL of its own
 }
 
 // cellPrefix is what the id of every cell's section begins with.
