@@ -5,6 +5,8 @@ import (
 	"database/sql"
 	"encoding/json"
 	"errors"
+	"slices"
+	"strings"
 	"time"
 
 	"quire/internal/problem"
@@ -90,6 +92,30 @@ func (d *DB) Runs(ctx context.Context, f run.Filter) ([]run.Run, error) {
 		args = append(args, string(tag))
 	}
 	return d.runs(ctx, query+` ORDER BY id DESC LIMIT ?`, append(args, f.Limit)...)
+}
+
+// lastRunsBatch is how many notebooks one query asks for.
+const lastRunsBatch = 500
+
+// LastRuns implements run.Store.
+func (d *DB) LastRuns(ctx context.Context, notebooks []string) (map[string]run.Run, error) {
+	last := map[string]run.Run{}
+	for batch := range slices.Chunk(notebooks, lastRunsBatch) {
+		args := make([]any, len(batch))
+		for i, path := range batch {
+			args[i] = path
+		}
+		marks := strings.Repeat(", ?", len(batch))[2:]
+		all, err := d.runs(ctx, `SELECT `+runColumns+` FROM runs
+			WHERE id IN (SELECT MAX(id) FROM runs WHERE notebook IN (`+marks+`) GROUP BY notebook)`, args...)
+		if err != nil {
+			return nil, err
+		}
+		for _, r := range all {
+			last[r.Notebook] = r
+		}
+	}
+	return last, nil
 }
 
 // Unpublished implements run.Store.

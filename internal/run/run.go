@@ -183,6 +183,9 @@ type Store interface {
 	Runs(ctx context.Context, f Filter) ([]Run, error)
 	// CountRuns counts the runs that have not ended, by state.
 	CountRuns(ctx context.Context) (map[State]int, error)
+	// LastRuns returns the newest run of each notebook of the paths that has one,
+	// by path.
+	LastRuns(ctx context.Context, notebooks []string) (map[string]Run, error)
 	// Attempts returns the attempts of a run, oldest first.
 	Attempts(ctx context.Context, id string) ([]Attempt, error)
 	// Claim gives the queued run that is due, of highest priority and then

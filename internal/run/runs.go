@@ -9,6 +9,7 @@ import (
 	"errors"
 	"io"
 	"log/slog"
+	"maps"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -211,6 +212,14 @@ func (s *Runs) List(ctx context.Context, u auth.User, f Filter) ([]Run, error) {
 
 // Waiting counts the runs that have not ended, by state.
 func (s *Runs) Waiting(ctx context.Context) (map[State]int, error) { return s.cfg.Store.CountRuns(ctx) }
+
+// Last returns the newest run of each notebook of the paths that has one, by
+// path.
+func (s *Runs) Last(ctx context.Context, u auth.User, notebooks []string) (map[string]Run, error) {
+	all, err := s.cfg.Store.LastRuns(ctx, notebooks)
+	maps.DeleteFunc(all, func(_ string, r Run) bool { return auth.Allow(u, auth.Read, object(r)) != nil })
+	return all, err
+}
 
 // Attempts returns the attempts of a run, oldest first.
 func (s *Runs) Attempts(ctx context.Context, u auth.User, id string) ([]Attempt, error) {
