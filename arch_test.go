@@ -39,7 +39,8 @@ var mayImport = map[string][]string{
 		"internal/engine", "internal/nbtemplate", "internal/contents", "internal/compute", "internal/auth",
 	},
 	"internal/schedule": {"internal/run", "internal/auth"},
-	"internal/db":       {"internal/auth", "internal/contents", "internal/viewer", "internal/nbtemplate", "internal/run", "internal/schedule"},
+	"internal/search":   {"internal/notebook", "internal/contents", "internal/auth"},
+	"internal/db":       {"internal/auth", "internal/contents", "internal/search", "internal/nbtemplate", "internal/run", "internal/schedule"},
 	"internal/api":      domains,
 	"internal/pages":    slices.Concat(domains, []string{"internal/api", "web"}),
 	"internal/server":   slices.Concat(domains, []string{"internal/db", "internal/api", "internal/pages", "web", "python"}),
@@ -53,7 +54,7 @@ var mayImport = map[string][]string{
 var domains = []string{
 	"internal/notebook", "internal/parameter", "internal/storage", "internal/compute", "internal/auth",
 	"internal/query", "internal/kernel", "internal/viewer", "internal/contents", "internal/nbtemplate",
-	"internal/engine", "internal/session", "internal/run", "internal/schedule",
+	"internal/engine", "internal/session", "internal/run", "internal/schedule", "internal/search",
 }
 
 // testsMayImport are packages that the tests of a package may use besides: the
@@ -62,6 +63,7 @@ var testsMayImport = map[string][]string{
 	"internal/api":      {"internal/db"},
 	"internal/contents": {"internal/db"},
 	"internal/run":      {"internal/db"},
+	"internal/search":   {"internal/db"},
 	"internal/cli":      {"internal/db"},
 }
 

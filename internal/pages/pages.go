@@ -19,6 +19,7 @@ import (
 	"quire/internal/contents"
 	"quire/internal/problem"
 	"quire/internal/run"
+	"quire/internal/search"
 	"quire/internal/viewer"
 )
 
@@ -33,6 +34,7 @@ type Config struct {
 	Volume   *contents.Volume
 	Runs     *run.Runs
 	Sessions *auth.Sessions
+	Search   *search.Index
 	Version  string
 	// QuotaBytes is how much a workspace may hold; 0 is no limit.
 	QuotaBytes int64
@@ -65,6 +67,8 @@ func Register(rt *api.Router, cfg Config) {
 	rt.Handle("GET /diff", page, s.diff)
 	rt.Handle("GET /run/{path...}", page, s.runForm)
 	rt.Handle("POST /run/{path...}", form, s.submit)
+	rt.Handle("GET /search", page, s.search)
+	rt.Handle("GET /discover", page, s.discover)
 	rt.Handle("GET /runs", page, s.runs)
 	rt.Handle("GET /runs/{id}", page, s.run)
 	rt.Handle("GET /runs/{id}/cells/{index}", page, s.runCell)
@@ -120,12 +124,15 @@ var funcs = template.FuncMap{
 	"word":     word,
 	"class":    class,
 	"base":     path.Base,
+	"hitURL":   hitURL,
+	"marked":   marked,
+	"inc":      func(n int) int { return n + 1 },
 	"style":    func() string { return "/static/" + viewer.StylesheetName() },
 }
 
 var templates = func() map[string]*template.Template {
 	all := map[string]*template.Template{}
-	for _, name := range []string{"login", "workspace", "runs", "runform", "versions", "error", "file"} {
+	for _, name := range []string{"login", "workspace", "runs", "runform", "versions", "error", "file", "search", "discover"} {
 		all[name] = template.Must(template.New("layout.html").Funcs(funcs).ParseFS(templateFiles, "template/layout.html", "template/"+name+".html"))
 	}
 	return all

@@ -23,6 +23,7 @@ import (
 	"quire/internal/pages"
 	"quire/internal/problem"
 	"quire/internal/run"
+	"quire/internal/search"
 	"quire/internal/storage"
 	"quire/internal/storage/local"
 )
@@ -37,6 +38,7 @@ type Server struct {
 	volume   *contents.Volume
 	objects  []storage.Store
 	runs     *run.Runs
+	index    *search.Index
 	sessions *auth.Sessions
 	listener net.Listener
 	http     *http.Server
@@ -94,6 +96,7 @@ func (s *Server) open(ctx context.Context, opt Options) error {
 		Launcher: &run.Processes{Command: opt.Command}, Permits: s.cfg.Permits, Keep: s.cfg.KeepRuns,
 		Version: s.version, Log: s.log,
 	})
+	s.index = &search.Index{Store: s.db, Volume: s.volume, Log: s.log}
 	if s.listener, err = net.Listen("tcp", s.cfg.Listen); err != nil {
 		return problem.WrapAs(problem.Unavailable, err, "listening on %s", s.cfg.Listen)
 	}
@@ -217,6 +220,7 @@ func (s *Server) routes() http.Handler {
 	api.RegisterHealth(rt, s.ready)
 	api.RegisterRuns(rt, s.runs)
 	api.RegisterContents(rt, s.volume)
+	api.RegisterSearch(rt, s.index)
 	api.RegisterOpenAPI(rt, s.version)
 	pages.Register(rt, pages.Config{Volume: s.volume, Runs: s.runs, Sessions: s.sessions, Version: s.version, QuotaBytes: s.cfg.QuotaBytes})
 	return rt
@@ -241,10 +245,11 @@ func (s *Server) SignInURL() string { return s.URL() + "?token=" + url.QueryEsca
 // Serve answers requests until ctx ends, then lets the requests that are under
 // way finish. Runs go on without the server.
 func (s *Server) Serve(ctx context.Context) error {
-	if err := errors.Join(s.runs.Start(ctx), s.announce()); err != nil {
+	if err := errors.Join(s.runs.Start(ctx), s.index.Start(ctx), s.announce()); err != nil {
 		return err
 	}
 	defer s.runs.Stop()
+	defer s.index.Stop()
 	if s.sampled {
 		s.runSample(ctx)
 	}
