@@ -63,7 +63,7 @@ var testsMayImport = map[string][]string{
 	"internal/api":      {"internal/db"},
 	"internal/contents": {"internal/db"},
 	"internal/run":      {"internal/db"},
-	"internal/search":   {"internal/db"},
+	"internal/search":   {"internal/db", "internal/storage"},
 	"internal/cli":      {"internal/db"},
 }
 
