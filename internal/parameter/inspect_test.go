@@ -279,7 +279,7 @@ func TestInspectIsLinear(t *testing.T) {
 			}
 			ok := false
 			for range 4 { // the machine may be busy
-				if took(80_000) < 100*took(5_000) {
+				if took(32_000) < 100*took(2_000) {
 					ok = true
 					break
 				}
