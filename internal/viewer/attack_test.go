@@ -148,6 +148,10 @@ func attackOptions() map[string]Options {
 	}
 }
 
+// optional are the carriers for which the options change what is written:
+// addresses, frames, linked outputs. The others are tried one way only.
+var optional = map[string]bool{"markdown": true, "markdown link": true, "html": true, "attachment name": true, "svg": true, "vega": true, "javascript": true, "metadata": true}
+
 // TestAttacks puts every payload in every carrier and reads the page as a
 // browser would: attacks.md, T1 to T5, T9, T10, T12, T14 to T23.
 func TestAttacks(t *testing.T) {
@@ -157,7 +161,13 @@ func TestAttacks(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			for kind, opts := range attackOptions() {
-				for _, p := range all {
+				if kind != "served" && !optional[name] {
+					continue // the options change nothing for this carrier
+				}
+				for i, p := range all {
+					if testing.Short() && (i+len(name)+len(kind))%6 != 0 {
+						continue // the quick loop takes a sixth of them, another one in each carrier
+					}
 					nb := carrier(p)
 					for _, f := range inspect(render(t, nb, opts), len(nb.Cells)) {
 						t.Errorf("%s: %.200q: %s", kind, p, f)
