@@ -64,6 +64,17 @@ func (s *Runs) Follow(ctx context.Context, u auth.User, id string, attempt, from
 	}
 }
 
+// Events calls f with each line of the events of a run's newest attempt, as far
+// as they have come. A line is one engine.Event in JSON.
+func (s *Runs) Events(ctx context.Context, u auth.User, id string, f func(event []byte) error) error {
+	r, err := s.Get(ctx, u, id)
+	if err != nil || r.Attempt == 0 {
+		return err
+	}
+	_, err = s.events(id, r.Attempt, 0, func(_ int, event []byte) error { return f(event) })
+	return err
+}
+
 // wait returns when something in the spool changed, at the latest after a
 // quarter of a second.
 func (s *Runs) wait(ctx context.Context, sp spool) error {
