@@ -43,7 +43,6 @@ type File struct {
 	spills  string // folder for overflow, "" when there is none
 	ref     string // the same, relative to the notebook
 	onSave  func(Saved)
-	locked  bool
 
 	j *journal // nil before Begin
 

@@ -44,7 +44,8 @@ func TestKilledEngine(t *testing.T) {
 		t.Fatal(err)
 	}
 	cmd := exec.Command(exe)
-	cmd.Env = append(os.Environ(), killMeEnv+"="+path, "QUIRE_ENGINE_TEST_KERNELS="+finder.Paths[0])
+	private := t.TempDir()
+	cmd.Env = append(os.Environ(), "TMPDIR="+private, killMeEnv+"="+path, "QUIRE_ENGINE_TEST_KERNELS="+finder.Paths[0])
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -70,6 +71,17 @@ func TestKilledEngine(t *testing.T) {
 		t.Fatal(err)
 	}
 	_ = cmd.Wait()
+	left := func() int {
+		found, _ := filepath.Glob(filepath.Join(private, runDirPrefix+"*"))
+		return len(found)
+	}
+	if left() != 1 {
+		t.Errorf("%d private folders of a killed run, want 1", left())
+	}
+	removeStale(private)
+	if left() != 0 {
+		t.Error("what the killed engine left behind is still there")
+	}
 
 	rec, err = Recover(path)
 	if err != nil || rec == nil || rec.Live || rec.Finished != 2 {

@@ -7,6 +7,9 @@ import (
 	"syscall"
 )
 
+// canLock tells whether lockFile excludes others here.
+const canLock = true
+
 // lockFile takes the lock of an open file, and reports false when another open
 // file has it. The lock goes with the process.
 func lockFile(f *os.File) bool {

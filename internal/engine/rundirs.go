@@ -18,6 +18,75 @@ type runDirs struct {
 	helper  string // on PYTHONPATH; "" for kernels of other languages
 	secrets string // in memory where the system has a place for that; "" without secrets
 	vars    []string
+	locks   []*os.File
+}
+
+// runDirPrefix starts the names of the private folders.
+const runDirPrefix = "quire-private-"
+
+// private makes a folder for this run in base ("" is the temporary folder) and
+// returns the folder in it to use. Beside that lies a locked file: it tells the
+// folders of runs that go on from those that a killed engine left behind, which
+// are removed here.
+func (d *runDirs) private(base string) (string, error) {
+	if base == "" {
+		base = os.TempDir()
+	}
+	removeStale(base)
+	for {
+		root, err := os.MkdirTemp(base, runDirPrefix)
+		if err != nil {
+			return "", err
+		}
+		lock, err := os.OpenFile(filepath.Join(root, "lock"), os.O_RDWR|os.O_CREATE, 0o600)
+		if err != nil {
+			_ = os.RemoveAll(root)
+			return "", err
+		}
+		if !lockFile(lock) { // another engine has just taken it for a stale one
+			_ = lock.Close()
+			continue
+		}
+		d.locks = append(d.locks, lock)
+		dir := filepath.Join(root, "run")
+		return dir, os.Mkdir(dir, 0o700)
+	}
+}
+
+// removeStale removes what killed engines of this user left behind.
+func removeStale(base string) {
+	if !canLock {
+		return
+	}
+	found, _ := filepath.Glob(filepath.Join(base, runDirPrefix+"*"))
+	for _, root := range found {
+		st, err := os.Lstat(root)
+		if err != nil || !st.IsDir() || !ownFile(st) {
+			continue
+		}
+		lock, err := os.OpenFile(filepath.Join(root, "lock"), os.O_RDWR, 0)
+		if err != nil {
+			continue // being made, or not ours
+		}
+		if lockFile(lock) {
+			wipe(filepath.Join(root, "run"))
+			_ = os.RemoveAll(root)
+		}
+		_ = lock.Close()
+	}
+}
+
+// wipe overwrites the files of a folder.
+func wipe(dir string) {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return
+	}
+	for _, e := range entries {
+		if st, err := e.Info(); err == nil && st.Mode().IsRegular() {
+			_ = os.WriteFile(filepath.Join(dir, e.Name()), make([]byte, st.Size()), 0o600)
+		}
+	}
 }
 
 // newRunDirs makes them.
@@ -51,7 +120,7 @@ func newRunDirs(req *Request, spec kernel.Spec) (*runDirs, error) {
 func (d *runDirs) env() []string { return d.vars }
 
 func (d *runDirs) writeHelper(spec kernel.Spec) error {
-	dir, err := os.MkdirTemp("", "quire-helper-")
+	dir, err := d.private("")
 	if err != nil {
 		return problem.WrapAs(fileKind(err), err, "making a folder for the notebook helper")
 	}
@@ -91,9 +160,9 @@ func (d *runDirs) writeSecrets(secrets map[string]string) error {
 	if st, err := os.Stat("/dev/shm"); err == nil && st.IsDir() {
 		base = "/dev/shm"
 	}
-	dir, err := os.MkdirTemp(base, "quire-secrets-")
+	dir, err := d.private(base)
 	if err != nil && base != "" {
-		dir, err = os.MkdirTemp("", "quire-secrets-")
+		dir, err = d.private("")
 	}
 	if err != nil {
 		return problem.WrapAs(fileKind(err), err, "making a folder for secrets")
@@ -112,17 +181,11 @@ func (d *runDirs) writeSecrets(secrets map[string]string) error {
 // folder is on a disk.
 func (d *runDirs) remove() {
 	if d.secrets != "" {
-		if entries, err := os.ReadDir(d.secrets); err == nil {
-			for _, e := range entries {
-				if st, err := e.Info(); err == nil && st.Mode().IsRegular() {
-					_ = os.WriteFile(filepath.Join(d.secrets, e.Name()), make([]byte, st.Size()), 0o600)
-				}
-			}
-		}
-		_ = os.RemoveAll(d.secrets)
+		wipe(d.secrets)
 	}
-	if d.helper != "" {
-		_ = os.RemoveAll(d.helper)
+	for _, lock := range d.locks {
+		_ = os.RemoveAll(filepath.Dir(lock.Name()))
+		_ = lock.Close()
 	}
 }
 

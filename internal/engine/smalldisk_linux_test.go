@@ -15,6 +15,7 @@ import (
 // TestSmallDisk fills a real file system while a run goes on: what was there
 // before stays whole, and the run's notebook is kept elsewhere.
 func TestSmallDisk(t *testing.T) {
+	t.Setenv("TMPDIR", t.TempDir()) // where the kept notebook goes
 	dir := t.TempDir()
 	if err := unix.Mount("quire-test", dir, "tmpfs", 0, "size=256k"); err != nil {
 		t.Logf("no file system to fill (%v): TestFullDisk stands for it", err)

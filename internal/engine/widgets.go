@@ -25,7 +25,6 @@ type widget struct {
 	id      string
 	state   map[string]json.RawMessage
 	buffers map[string]widgetBuffer // by its path
-	size    int64
 
 	// For the model of an Output widget, which the front end plays.
 	output    bool
