@@ -138,13 +138,15 @@ func quoted(s string) string {
 
 // attackOptions are the ways in which a page is made.
 func attackOptions() map[string]Options {
+	cache := NewCache(0)
 	return map[string]Options{
 		"served": {
+			Cache:     cache,
 			FrameURL:  func(int, int) string { return "https://frames.test/1" },
 			OutputURL: func(int, int, string) string { return "/files/output" },
 		},
-		"standalone": {Standalone: true},
-		"images":     {ImageURL: func(ref string) string { return "/files/" + ref }, LinkURL: func(ref string) string { return "/view/" + ref }},
+		"standalone": {Standalone: true, Cache: cache},
+		"images":     {Cache: cache, ImageURL: func(ref string) string { return "/files/" + ref }, LinkURL: func(ref string) string { return "/view/" + ref }},
 	}
 }
 
@@ -211,6 +213,7 @@ func TestEveryField(t *testing.T) {
 		t.Fatal(err)
 	}
 	tried, rendered := 0, 0
+	ways := attackOptions()
 	try := func() {
 		tried++
 		changed, err := json.Marshal(doc)
@@ -222,7 +225,7 @@ func TestEveryField(t *testing.T) {
 			return // refused by the reader: never rendered
 		}
 		rendered++
-		for kind, opts := range attackOptions() {
+		for kind, opts := range ways {
 			for _, f := range inspect(render(t, nb, opts), len(nb.Cells)) {
 				t.Errorf("string %d, %s: %s", tried, kind, f)
 			}

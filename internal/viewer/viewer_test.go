@@ -260,7 +260,7 @@ func TestCache(t *testing.T) {
 		t.Errorf("%q, %d kept", first, len(c.recent))
 	}
 	for i := range 2000 {
-		c.highlight(strings.Repeat("SELECT x", 1+i%50), "sql")
+		c.put([32]byte{byte(i), byte(i >> 8)}, strings.Repeat("x", 100))
 	}
 	if kept := len(c.recent) + len(c.older); kept > 200 {
 		t.Errorf("%d kept", kept)
