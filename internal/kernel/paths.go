@@ -21,35 +21,40 @@ func itoa(n int) string { return strconv.Itoa(n) }
 // directory, as in Jupyter; JUPYTER_PREFER_ENV_PATH decides it by hand), then
 // the system's. Quire's private environment is QUIRE_ENV, or else
 // .quire/python beside the directory of this program.
-func DefaultPaths() []string {
-	var paths []string
-	add := func(p ...string) {
-		for _, dir := range p {
-			if dir != "" && !slices.Contains(paths, dir) {
-				paths = append(paths, dir)
+func DefaultPaths() []string { return slices.Collect(defaultPaths) }
+
+// defaultPaths yields DefaultPaths one by one. Where the python on PATH belongs
+// can cost a process of its own: that is found out only when it is asked for.
+func defaultPaths(yield func(string) bool) {
+	seen := make(map[string]bool)
+	add := func(paths ...string) bool {
+		for _, dir := range paths {
+			if dir == "" || seen[dir] {
+				continue
+			}
+			seen[dir] = true
+			if !yield(dir) {
+				return false
 			}
 		}
+		return true
 	}
-	add(filepath.SplitList(os.Getenv("JUPYTER_PATH"))...)
 	var active []string
 	for _, name := range []string{"VIRTUAL_ENV", "CONDA_PREFIX"} {
 		if prefix := os.Getenv(name); prefix != "" {
 			active = append(active, shareOf(prefix))
 		}
 	}
+	first := append(filepath.SplitList(os.Getenv("JUPYTER_PATH")), userData())
 	if preferEnv(len(active) > 0) {
-		add(active...)
-		add(userData())
-	} else {
-		add(userData())
+		first = slices.Insert(first, len(first)-1, active...)
 	}
-	add(privateEnv())
-	add(active...)
-	add(pathPython())
+	if !add(first...) || !add(privateEnv()) || !add(active...) || !add(pathPython()) {
+		return
+	}
 	if runtime.GOOS != "windows" {
 		add("/usr/local/share/jupyter", "/usr/share/jupyter")
 	}
-	return paths
 }
 
 func shareOf(prefix string) string { return filepath.Join(prefix, "share", "jupyter") }

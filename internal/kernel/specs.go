@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"io/fs"
+	"iter"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -37,19 +38,20 @@ type Finder struct {
 
 var specName = regexp.MustCompile(`^[A-Za-z0-9._-]+$`)
 
-// paths returns the directories that hold kernel directories.
-func (f Finder) paths() []string {
-	roots := f.Paths
-	if roots == nil {
-		roots = DefaultPaths()
+// paths yields the directories that hold kernel directories.
+func (f Finder) paths(yield func(string) bool) {
+	roots := iter.Seq[string](defaultPaths)
+	if f.Paths != nil {
+		roots = slices.Values(f.Paths)
 	}
-	dirs := make([]string, 0, len(roots))
-	for _, r := range roots {
-		if dir := filepath.Join(r, "kernels"); !slices.Contains(dirs, dir) {
-			dirs = append(dirs, dir)
+	seen := make(map[string]bool)
+	for r := range roots {
+		dir := filepath.Join(r, "kernels")
+		if !seen[dir] && !yield(dir) {
+			return
 		}
+		seen[dir] = true
 	}
-	return dirs
 }
 
 // List returns the installed kernels sorted by name; of two with one name the
@@ -59,32 +61,37 @@ func (f Finder) List() ([]Spec, []error) {
 	var specs []Spec
 	var errs []error
 	seen := make(map[string]bool)
-	for _, dir := range f.paths() {
-		entries, err := os.ReadDir(dir)
-		if err != nil {
-			if !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, fs.ErrPermission) {
-				errs = append(errs, problem.Wrap(err, "listing the kernels in %s", dir))
-			}
+	for dir := range f.paths {
+		found, bad := readSpecs(dir, func(name string) bool { return !seen[name] })
+		for _, spec := range found {
+			seen[spec.Name] = true
+		}
+		specs, errs = append(specs, found...), append(errs, bad...)
+	}
+	slices.SortFunc(specs, func(a, b Spec) int { return strings.Compare(a.Name, b.Name) })
+	return specs, errs
+}
+
+// readSpecs reads the kernels in dir whose names are wanted.
+func readSpecs(dir string, want func(name string) bool) (specs []Spec, errs []error) {
+	entries, err := os.ReadDir(dir)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, fs.ErrPermission) {
+		return nil, []error{problem.Wrap(err, "listing the kernels in %s", dir)}
+	}
+	for _, e := range entries {
+		name := strings.ToLower(e.Name())
+		if !specName.MatchString(e.Name()) || !want(name) {
 			continue
 		}
-		for _, e := range entries {
-			name := strings.ToLower(e.Name())
-			if seen[name] || !specName.MatchString(e.Name()) {
-				continue
-			}
-			spec, err := readSpec(filepath.Join(dir, e.Name()), name)
-			if errors.Is(err, fs.ErrNotExist) {
-				continue
-			}
-			if err != nil {
-				errs = append(errs, err)
-				continue
-			}
-			seen[name] = true
+		spec, err := readSpec(filepath.Join(dir, e.Name()), name)
+		switch {
+		case errors.Is(err, fs.ErrNotExist):
+		case err != nil:
+			errs = append(errs, err)
+		default:
 			specs = append(specs, spec)
 		}
 	}
-	slices.SortFunc(specs, func(a, b Spec) int { return strings.Compare(a.Name, b.Name) })
 	return specs, errs
 }
 
@@ -96,12 +103,14 @@ func (f Finder) Find(name string) (Spec, error) {
 		return Spec{}, problem.New(problem.NotFound,
 			"%q is not the name of a kernel: a name is made of ASCII letters, digits, '.', '_' and '-'", name)
 	}
+	for dir := range f.paths {
+		if found, _ := readSpecs(dir, func(n string) bool { return strings.EqualFold(n, name) }); len(found) > 0 {
+			return found[0], nil
+		}
+	}
 	specs, errs := f.List()
 	var names []string
 	for _, s := range specs {
-		if strings.EqualFold(s.Name, name) {
-			return s, nil
-		}
 		names = append(names, s.Name)
 	}
 	for _, err := range errs {
@@ -115,7 +124,7 @@ func (f Finder) Find(name string) (Spec, error) {
 		found = "installed are " + strings.Join(names, ", ")
 	}
 	return Spec{}, problem.New(problem.NotFound, "kernel %q is not installed: %s; looked in %s",
-		name, found, strings.Join(f.paths(), ", "))
+		name, found, strings.Join(slices.Collect(f.paths), ", "))
 }
 
 // specError marks the error of one kernel.json with the kernel's name.
