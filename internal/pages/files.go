@@ -1,218 +1,341 @@
 package pages
 
 import (
+	"encoding/base64"
 	"io"
+	"mime"
 	"net/http"
 	"net/url"
+	"path"
 	"strconv"
 	"strings"
 
 	"quire/internal/contents"
 	"quire/internal/notebook"
 	"quire/internal/problem"
-	"quire/internal/run"
 	"quire/internal/viewer"
 )
 
-// A row is one line of a listing.
-type row struct {
-	contents.Entry
-	URL  string
-	Last *run.Run // of the notebook's runs; nil when there is none
-}
-
-const pageSize = 200
-
-// workspace lists a directory.
-func (s *site) workspace(w http.ResponseWriter, r *http.Request) error {
-	p := strings.Trim(r.PathValue("path"), "/")
-	q := r.URL.Query()
-	opt := contents.ListOptions{
-		Sort: contents.Sort(q.Get("sort")), Filter: q.Get("filter"), Cursor: q.Get("cursor"), Limit: pageSize,
-	}
-	page, err := s.cfg.Volume.List(r.Context(), user(r), p, opt)
-	if err != nil {
-		return err
-	}
-	rows := make([]row, len(page.Entries))
-	for i, e := range page.Entries {
-		rows[i] = row{Entry: e, URL: entryURL(e)}
-		if e.Type != contents.Notebook {
-			continue
-		}
-		last, err := s.cfg.Runs.List(r.Context(), user(r), run.Filter{Notebook: e.Path, Limit: 1})
-		if err != nil {
-			return err
-		}
-		if len(last) > 0 {
-			rows[i].Last = &last[0]
-		}
-	}
-	next := ""
-	if page.Next != "" {
-		q.Set("cursor", page.Next)
-		next = "?" + q.Encode()
-	}
-	title := "Workspaces"
-	if p != "" {
-		title = p
-	}
-	return s.show(w, r, http.StatusOK, "workspace", view{Title: title, Section: "files", Crumbs: crumbs(p), Live: true, Data: map[string]any{
-		"Path": p, "Rows": rows, "Next": next, "Total": page.Total, "Sort": string(opt.Sort), "Filter": opt.Filter,
-		"Users": p == "users",
-	}})
-}
-
-func entryURL(e contents.Entry) string {
-	return "/view/" + escapePath(e.Path)
-}
-
 // load reads the notebook at p, or one version of it ("version" in the query).
 func (s *site) load(r *http.Request, p string) (*notebook.Notebook, int64, error) {
-	var body io.ReadCloser
-	var number int64
-	if id := r.URL.Query().Get("version"); id != "" {
-		n, err := strconv.ParseInt(id, 10, 64)
-		if err != nil {
-			return nil, 0, problem.New(problem.Invalid, "version: want a number")
-		}
-		_, opened, err := s.cfg.Volume.OpenVersion(r.Context(), user(r), p, n)
-		if err != nil {
-			return nil, 0, err
-		}
-		body, number = opened, n
-	} else {
-		e, opened, err := s.cfg.Volume.Read(r.Context(), user(r), p)
-		if err != nil {
-			return nil, 0, err
-		}
-		body, number = opened, e.Version
+	return s.loadVersion(r, p, r.URL.Query().Get("version"))
+}
+
+func (s *site) loadVersion(r *http.Request, p, version string) (*notebook.Notebook, int64, error) {
+	body, number, err := s.open(r, p, version)
+	if err != nil {
+		return nil, 0, err
 	}
 	defer body.Close()
 	nb, err := notebook.Read(body)
 	return nb, number, problem.Wrap(err, "reading %s", p)
 }
 
-// view shows a file.
+// open opens the file at p, or one version of it.
+func (s *site) open(r *http.Request, p, version string) (io.ReadCloser, int64, error) {
+	if version == "" {
+		e, body, err := s.cfg.Volume.Read(r.Context(), user(r), p)
+		return body, e.Version, err
+	}
+	n, err := strconv.ParseInt(version, 10, 64)
+	if err != nil {
+		return nil, 0, problem.New(problem.Invalid, "version: want a number")
+	}
+	_, body, err := s.cfg.Volume.OpenVersion(r.Context(), user(r), p, n)
+	return body, n, err
+}
+
+func pathOf(r *http.Request) string { return strings.Trim(r.PathValue("path"), "/") }
+
+// view shows a directory, a notebook or another file.
 func (s *site) view(w http.ResponseWriter, r *http.Request) error {
-	p := strings.Trim(r.PathValue("path"), "/")
-	e, err := s.cfg.Volume.Stat(r.Context(), user(r), p)
+	e, err := s.cfg.Volume.Stat(r.Context(), user(r), pathOf(r))
 	if err != nil {
 		return err
 	}
 	switch e.Type {
 	case contents.Directory:
-		return s.workspace(w, r)
+		return s.workspace(w, r, e)
 	case contents.Notebook:
-		return s.viewNotebook(w, r, p)
+		return s.viewNotebook(w, r, e)
 	}
 	return s.viewFile(w, r, e)
 }
 
-func (s *site) viewNotebook(w http.ResponseWriter, r *http.Request, p string) error {
-	nb, number, err := s.load(r, p)
+func (s *site) viewNotebook(w http.ResponseWriter, r *http.Request, e contents.Entry) error {
+	q := r.URL.Query()
+	nb, number, err := s.load(r, e.Path)
 	if err != nil {
 		return err
 	}
-	at := escapePath(p)
-	opts := s.options(at, number)
-	opts.HideCode = r.URL.Query().Get("code") == "0"
-	opts.Byline = []string{p}
+	if as := q.Get("as"); as != "" {
+		return export(w, nb, strings.TrimSuffix(e.Name, path.Ext(e.Name)), as)
+	}
+	at := escapePath(e.Path)
+	pinned := ""
+	if q.Get("version") != "" {
+		pinned = "?version=" + strconv.FormatInt(number, 10)
+	}
+	opts := s.options(e.Path, number)
+	opts.HideCode = q.Get("code") == "0"
+	opts.Byline = []string{e.Name}
 	if number > 0 {
 		opts.Byline = append(opts.Byline, "version "+strconv.FormatInt(number, 10))
 	}
 	opts.Actions = []viewer.Action{
-		{Label: "Run with parameters", URL: "/run/" + at, Primary: true},
-		{Label: "Runs", URL: "/runs?notebook=" + url.QueryEscape(p)},
+		{Label: "Run with parameters", URL: "/run/" + at + pinned, Primary: true},
+		{Label: "Clone to my workspace", URL: "/clone/" + at + pinned, Post: true},
+		{Label: "Runs", URL: "/runs?notebook=" + url.QueryEscape(e.Path)},
 		{Label: "Versions", URL: "/versions/" + at},
-		{Label: "Download", URL: "/files/" + at + "?download=1"},
+		downloads("/view/"+at, pinned),
 	}
-	return s.stream(w, r, view{Title: p, Section: "files", Crumbs: crumbs(p)}, nb, opts)
+	if e.Writable {
+		opts.Actions = append(opts.Actions, viewer.Action{Label: "More", Menu: []viewer.Action{
+			{Label: "Rename or move", URL: "/rename/" + at},
+			{Label: "Duplicate", URL: "/duplicate/" + at, Post: true},
+			{Label: "Delete", URL: "/delete/" + at, Post: true},
+		}})
+	}
+	return s.stream(w, r, view{Title: e.Name, Section: "files", Crumbs: crumbs(e.Path)}, nb, opts)
 }
 
-// options says where the parts of the notebook at the escaped path are.
-func (s *site) options(at string, number int64) viewer.Options {
+// downloads is the menu of the forms of a notebook at an address.
+func downloads(at, query string) viewer.Action {
+	join := "?as="
+	if query != "" {
+		join = query + "&as="
+	}
+	return viewer.Action{Label: "Download", Menu: []viewer.Action{
+		{Label: "Notebook (.ipynb)", URL: at + join + "ipynb"},
+		{Label: "Script (.py)", URL: at + join + "py"},
+		{Label: "Web page (.html)", URL: at + join + "html"},
+		{Label: "Markdown (.md)", URL: at + join + "md"},
+	}}
+}
+
+// export sends a notebook as a file in another form.
+func export(w http.ResponseWriter, nb *notebook.Notebook, name, as string) error {
+	var write func(io.Writer) error
+	kind := ""
+	switch as {
+	case "ipynb":
+		kind, write = "application/x-ipynb+json", nb.Write
+	case "py":
+		kind, write = "text/plain; charset=utf-8", func(w io.Writer) error { return viewer.WriteScript(w, nb) }
+	case "md":
+		kind, write = "text/markdown; charset=utf-8", func(w io.Writer) error { return viewer.WriteMarkdown(w, nb) }
+	case "html":
+		kind, write = "text/html; charset=utf-8", func(w io.Writer) error {
+			return viewer.Render(w, nb, viewer.Options{Standalone: true})
+		}
+	default:
+		return problem.New(problem.Invalid, "as=%.20q: want one of ipynb, py, html, md", as)
+	}
+	h := w.Header()
+	h.Set("Content-Type", kind)
+	h.Set("Content-Security-Policy", "sandbox; default-src 'none'")
+	h.Set("Cache-Control", "no-store")
+	h.Set("Content-Disposition", mime.FormatMediaType("attachment", map[string]string{"filename": name + "." + as}))
+	return write(w)
+}
+
+// options says where the parts of the notebook at p are.
+func (s *site) options(p string, number int64) viewer.Options {
+	at, query := escapePath(p), "?"
+	if number > 0 {
+		query = "?version=" + strconv.FormatInt(number, 10) + "&"
+	}
+	part := func(cell, output int) string {
+		return at + query + "cell=" + strconv.Itoa(cell) + "&output=" + strconv.Itoa(output)
+	}
 	return viewer.Options{
-		Fragment: true, Cache: s.cache,
-		FrameURL: func(cell, output int) string {
-			return "/frame/" + at + "?version=" + strconv.FormatInt(number, 10) + "&cell=" + strconv.Itoa(cell) + "&output=" + strconv.Itoa(output)
+		Fragment: true, Cache: s.cache, LinkURL: linkURL(p), ImageURL: imageURL(p),
+		FrameURL: func(cell, output int) string { return "/frame/" + part(cell, output) },
+		OutputURL: func(cell, output int, mime string) string {
+			return "/output/" + part(cell, output) + "&mime=" + url.QueryEscape(mime)
 		},
 	}
 }
 
-// stream writes a page around a notebook as the notebook is rendered.
-func (s *site) stream(w http.ResponseWriter, r *http.Request, v view, nb *notebook.Notebook, opts viewer.Options) error {
+// linkURL leads relative links of the file at p to the pages of the files.
+func linkURL(p string) func(string) string {
+	return func(ref string) string {
+		target, u, ok := resolve(p, ref)
+		if !ok {
+			return ""
+		}
+		to := "/view/" + escapePath(target)
+		if u.Fragment != "" {
+			to += "#" + u.EscapedFragment()
+		}
+		return to
+	}
+}
+
+// imageURL leads to pictures in the folder of the file at p, and nowhere else.
+func imageURL(p string) func(string) string {
+	return func(ref string) string {
+		target, _, ok := resolve(p, ref)
+		dir := path.Dir(p)
+		if !ok || dir != "." && !strings.HasPrefix(target, dir+"/") || !strings.HasPrefix(contents.MimeOf(target), "image/") {
+			return ""
+		}
+		return "/files/" + escapePath(target)
+	}
+}
+
+// resolve returns the path that a relative address in the file at p names.
+func resolve(p, ref string) (string, *url.URL, bool) {
+	u, err := url.Parse(ref)
+	if err != nil || u.IsAbs() || u.Host != "" || u.Path == "" || strings.HasPrefix(u.Path, "/") {
+		return "", nil, false
+	}
+	target, err := contents.CleanPath(path.Join(path.Dir(p), u.Path))
+	return target, u, err == nil
+}
+
+// begin writes what comes before a page that is written as it goes.
+func (s *site) begin(w http.ResponseWriter, r *http.Request, v view) error {
 	v.Now, v.User = s.cfg.Now(), user(r)
 	h := w.Header()
 	h.Set("Content-Type", "text/html; charset=utf-8")
 	h.Set("Content-Security-Policy", csp)
 	h.Set("Cache-Control", "no-store")
-	if err := templates["file"].ExecuteTemplate(w, "before", v); err != nil {
+	if err := templates["stream"].ExecuteTemplate(w, "before", v); err != nil {
 		return err
 	}
 	_ = http.NewResponseController(w).Flush()
+	return nil
+}
+
+func (s *site) end(w http.ResponseWriter) error {
+	return templates["stream"].ExecuteTemplate(w, "after", nil)
+}
+
+// stream writes a page around a notebook as the notebook is rendered.
+func (s *site) stream(w http.ResponseWriter, r *http.Request, v view, nb *notebook.Notebook, opts viewer.Options) error {
+	if err := s.begin(w, r, v); err != nil {
+		return err
+	}
 	if err := viewer.Render(w, nb, opts); err != nil {
 		return err
 	}
-	return templates["file"].ExecuteTemplate(w, "after", v)
+	return s.end(w)
 }
 
 // frame shows one output that needs script, in a document of its own without
 // an origin.
 func (s *site) frame(w http.ResponseWriter, r *http.Request) error {
-	nb, _, err := s.load(r, strings.Trim(r.PathValue("path"), "/"))
+	nb, _, err := s.load(r, pathOf(r))
 	if err != nil {
 		return err
 	}
 	return writeFrame(w, r, nb)
 }
 
-func writeFrame(w http.ResponseWriter, r *http.Request, nb *notebook.Notebook) error {
+// output sends the whole of one output.
+func (s *site) output(w http.ResponseWriter, r *http.Request) error {
+	nb, _, err := s.load(r, pathOf(r))
+	if err != nil {
+		return err
+	}
+	return writeOutput(w, r, nb)
+}
+
+func outputOf(r *http.Request, nb *notebook.Notebook) (*notebook.Output, error) {
 	cell, err1 := strconv.Atoi(r.URL.Query().Get("cell"))
 	output, err2 := strconv.Atoi(r.URL.Query().Get("output"))
 	if err1 != nil || err2 != nil || cell < 0 || cell >= len(nb.Cells) || output < 0 || output >= len(nb.Cells[cell].Outputs) {
-		return problem.New(problem.NotFound, "the notebook has no such output")
+		return nil, problem.New(problem.NotFound, "the notebook has no such output")
+	}
+	return nb.Cells[cell].Outputs[output], nil
+}
+
+func writeFrame(w http.ResponseWriter, r *http.Request, nb *notebook.Notebook) error {
+	o, err := outputOf(r, nb)
+	if err != nil {
+		return err
 	}
 	h := w.Header()
 	h.Set("Content-Type", "text/html; charset=utf-8")
 	h.Set("Content-Security-Policy", viewer.FrameCSP("")+"; frame-ancestors 'self'")
-	return viewer.RenderFrame(w, nb.Cells[cell].Outputs[output], "")
+	return viewer.RenderFrame(w, o, "")
 }
 
-// maxText is how much of a text file a page shows, in bytes.
-const maxText = 1 << 20
+// rasters are the types of pictures that are sent as what they are; all else is
+// sent as text, which no browser acts on.
+var rasters = map[string]bool{"image/png": true, "image/jpeg": true, "image/gif": true, "image/webp": true}
 
-// viewFile shows a file that is no notebook: its text, or where to get it.
-func (s *site) viewFile(w http.ResponseWriter, r *http.Request, e contents.Entry) error {
-	data := map[string]any{"Entry": e, "Raw": "/files/" + escapePath(e.Path)}
-	switch {
-	case strings.HasPrefix(e.Mime, "image/") && e.Mime != "image/svg+xml":
-		data["Image"] = true
-	default:
-		_, body, err := s.cfg.Volume.Read(r.Context(), user(r), e.Path)
-		if err != nil {
-			return err
-		}
-		defer body.Close()
-		text, err := io.ReadAll(io.LimitReader(body, maxText))
-		if err != nil {
-			return err
-		}
-		if strings.ToValidUTF8(string(text), "") == string(text) {
-			data["Text"], data["Cut"] = string(text), e.Size > maxText
-		}
-	}
-	return s.show(w, r, http.StatusOK, "file", view{Title: e.Path, Section: "files", Crumbs: crumbs(e.Path), Data: data})
-}
-
-// versions lists the versions of a file.
-func (s *site) versions(w http.ResponseWriter, r *http.Request) error {
-	p := strings.Trim(r.PathValue("path"), "/")
-	all, err := s.cfg.Volume.Versions(r.Context(), user(r), p, 0, 200)
+func writeOutput(w http.ResponseWriter, r *http.Request, nb *notebook.Notebook) error {
+	o, err := outputOf(r, nb)
 	if err != nil {
 		return err
 	}
-	return s.show(w, r, http.StatusOK, "versions", view{Title: "Versions of " + p, Section: "files", Crumbs: crumbs(p), Data: map[string]any{
-		"Path": p, "Versions": all, "Notebook": strings.HasSuffix(p, ".ipynb"),
-	}})
+	kind := r.URL.Query().Get("mime")
+	var data []byte
+	switch value := o.Data[kind].(type) {
+	case string:
+		data = []byte(value)
+	case notebook.Raw:
+		data = value
+	default:
+		switch o.Type {
+		case notebook.Stream:
+			data = []byte(o.Text)
+		case notebook.ErrorOutput:
+			data = []byte(strings.Join(o.Traceback, "\n"))
+		default:
+			return problem.New(problem.NotFound, "the output has nothing of the type %.60q", kind)
+		}
+	}
+	h := w.Header()
+	h.Set("Content-Type", "text/plain; charset=utf-8")
+	h.Set("Content-Security-Policy", "sandbox; default-src 'none'")
+	h.Set("Cache-Control", "no-store")
+	if rasters[kind] {
+		picture, err := base64.StdEncoding.DecodeString(strings.Join(strings.Fields(string(data)), ""))
+		if err != nil {
+			return problem.New(problem.Invalid, "the picture is not base64")
+		}
+		h.Set("Content-Type", kind)
+		data = picture
+	}
+	_, err = w.Write(data)
+	return err
+}
+
+// viewFile shows a file that is no notebook.
+func (s *site) viewFile(w http.ResponseWriter, r *http.Request, e contents.Entry) error {
+	_, body, err := s.cfg.Volume.Read(r.Context(), user(r), e.Path)
+	if err != nil {
+		return err
+	}
+	defer body.Close()
+	at := escapePath(e.Path)
+	opts := viewer.Options{
+		Fragment: true, Cache: s.cache, Title: e.Name, LinkURL: linkURL(e.Path), ImageURL: imageURL(e.Path),
+		Byline: []string{byteSize(e.Size)},
+		Actions: []viewer.Action{
+			{Label: "Download", URL: "/files/" + at + "?download=1"},
+			{Label: "Clone to my workspace", URL: "/clone/" + at, Post: true},
+		},
+	}
+	if !e.Modified.IsZero() {
+		opts.Byline = append(opts.Byline, "modified "+ago(e.Modified, s.cfg.Now()))
+	}
+	if e.Writable {
+		opts.Actions = append(opts.Actions, viewer.Action{Label: "More", Menu: []viewer.Action{
+			{Label: "Versions", URL: "/versions/" + at},
+			{Label: "Rename or move", URL: "/rename/" + at},
+			{Label: "Duplicate", URL: "/duplicate/" + at, Post: true},
+			{Label: "Delete", URL: "/delete/" + at, Post: true},
+		}})
+	}
+	if err := s.begin(w, r, view{Title: e.Name, Section: "files", Crumbs: crumbs(e.Path)}); err != nil {
+		return err
+	}
+	if err := viewer.RenderFile(w, e.Name, body, "/files/"+at, opts); err != nil {
+		return err
+	}
+	return s.end(w)
 }

@@ -47,6 +47,9 @@ type site struct {
 	cache *viewer.Cache
 }
 
+// maxUpload is the largest form with files that is taken, in bytes.
+const maxUpload = 1 << 30
+
 // Register adds the pages to the router.
 func Register(rt *api.Router, cfg Config) {
 	if cfg.Now == nil {
@@ -61,18 +64,36 @@ func Register(rt *api.Router, cfg Config) {
 	rt.Handle("POST /login", public, s.login)
 	rt.Handle("POST /logout", page, s.logout)
 	rt.Handle("GET /static/{name}", api.Policy{Access: api.Public}, s.static)
+	// Files.
 	rt.Handle("GET /view/{path...}", page, s.view)
 	rt.Handle("GET /frame/{path...}", page, s.frame)
+	rt.Handle("GET /output/{path...}", page, s.output)
 	rt.Handle("GET /versions/{path...}", page, s.versions)
+	rt.Handle("POST /versions/{path...}", page, s.restoreVersion)
+	rt.Handle("GET /trash/{path...}", page, s.trash)
+	rt.Handle("POST /trash/{path...}", page, s.restore)
+	rt.Handle("POST /new/{path...}", page, s.create)
+	rt.Handle("POST /upload/{path...}", api.Policy{Access: api.SignedIn, Page: true, MaxBody: maxUpload}, s.upload)
+	rt.Handle("GET /rename/{path...}", page, s.renameForm)
+	rt.Handle("POST /rename/{path...}", page, s.rename)
+	rt.Handle("POST /delete/{path...}", page, s.remove)
+	rt.Handle("POST /duplicate/{path...}", page, s.duplicate)
+	rt.Handle("POST /clone/{path...}", page, s.clone)
 	rt.Handle("GET /diff", page, s.diff)
-	rt.Handle("GET /run/{path...}", page, s.runForm)
-	rt.Handle("POST /run/{path...}", form, s.submit)
 	rt.Handle("GET /search", page, s.search)
 	rt.Handle("GET /discover", page, s.discover)
+	// Runs.
+	rt.Handle("GET /run/{path...}", page, s.runForm)
+	rt.Handle("POST /run/{path...}", form, s.submit)
 	rt.Handle("GET /runs", page, s.runs)
 	rt.Handle("GET /runs/{id}", page, s.run)
+	rt.Handle("GET /runs/{id}/timeline", page, s.timeline)
+	rt.Handle("GET /runs/{id}/log", page, s.log)
+	rt.Handle("GET /runs/{id}/attempts", page, s.attempts)
 	rt.Handle("GET /runs/{id}/cells/{index}", page, s.runCell)
 	rt.Handle("GET /runs/{id}/frame", page, s.runFrame)
+	rt.Handle("GET /runs/{id}/output", page, s.runOutput)
+	rt.Handle("POST /runs/{id}/clone", page, s.cloneRun)
 	rt.Handle("POST /runs/{id}/cancel", page, s.cancel)
 	rt.Handle("POST /runs/{id}/retry", page, s.retry)
 }
@@ -81,9 +102,9 @@ func Register(rt *api.Router, cfg Config) {
 type view struct {
 	Title   string
 	User    auth.User
-	Section string // which entry of the navigation is current
+	Section string // which entry of the navigation is current: files, shared, people, discover, search, runs
 	Crumbs  []crumb
-	Live    bool // load the script that keeps the page up to date
+	Class   string // of the body
 	Now     time.Time
 	Data    any
 }
@@ -124,6 +145,11 @@ var funcs = template.FuncMap{
 	"word":     word,
 	"class":    class,
 	"base":     path.Base,
+	"query":    url.QueryEscape,
+	"micros":   func(t time.Time) string { return t.UTC().Format("2006-01-02T15:04:05.000000Z") },
+	"clock":    func(t time.Time) string { return t.UTC().Format("15:04:05.000") },
+	"short":    short,
+	"plus":     func(a, b int) int { return a + b },
 	"hitURL":   hitURL,
 	"marked":   marked,
 	"inc":      func(n int) int { return n + 1 },
@@ -132,7 +158,7 @@ var funcs = template.FuncMap{
 
 var templates = func() map[string]*template.Template {
 	all := map[string]*template.Template{}
-	for _, name := range []string{"login", "workspace", "runs", "runform", "versions", "error", "file", "search", "discover"} {
+	for _, name := range []string{"login", "workspace", "rename", "trash", "versions", "diff", "runform", "runs", "run", "error", "stream", "search", "discover"} {
 		all[name] = template.Must(template.New("layout.html").Funcs(funcs).ParseFS(templateFiles, "template/layout.html", "template/"+name+".html"))
 	}
 	return all
@@ -166,12 +192,15 @@ func render(w http.ResponseWriter, r *http.Request, status int, name string, v v
 // Error shows an error to a person: what failed, why, and what to do.
 func Error(w http.ResponseWriter, r *http.Request, status int, err error) {
 	v := view{Title: http.StatusText(status), Data: map[string]any{
-		"Status": status, "Title": http.StatusText(status), "Text": api.ErrorText(err), "ID": api.RequestID(r.Context()),
+		"Status": status, "Title": http.StatusText(status), "Text": text(err), "ID": api.RequestID(r.Context()),
 	}}
 	if render(w, r, status, "error", v, time.Now()) != nil {
 		http.Error(w, api.ErrorText(err), status)
 	}
 }
+
+// text is what a person may see of an error.
+func text(err error) string { return api.ErrorText(err) }
 
 // user is who asks; the policies see to it that somebody does.
 func user(r *http.Request) auth.User {
@@ -245,6 +274,8 @@ func (s *site) static(w http.ResponseWriter, r *http.Request) error {
 		return err
 	case strings.HasSuffix(name, ".js"):
 		h.Set("Content-Type", "text/javascript; charset=utf-8")
+	case strings.HasSuffix(name, ".svg"):
+		h.Set("Content-Type", "image/svg+xml")
 	case strings.HasSuffix(name, ".css"):
 		h.Set("Content-Type", "text/css; charset=utf-8")
 	default:

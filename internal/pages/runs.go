@@ -1,146 +1,216 @@
 package pages
 
 import (
+	"cmp"
 	"encoding/json"
 	"net/http"
-	"net/url"
-	"strconv"
+	"slices"
 	"strings"
+	"time"
 
 	"quire/internal/engine"
-	"quire/internal/notebook"
 	"quire/internal/parameter"
 	"quire/internal/problem"
 	"quire/internal/run"
-	"quire/internal/viewer"
 )
 
-// runForm shows the form that turns a notebook into a run.
-func (s *site) runForm(w http.ResponseWriter, r *http.Request) error {
-	p := strings.Trim(r.PathValue("path"), "/")
-	nb, number, err := s.load(r, p)
-	if err != nil {
-		return err
-	}
-	return s.showForm(w, r, http.StatusOK, p, number, fieldsOf(nb, nil), "")
+const (
+	runsPage = 100
+	// maxScan is how many runs are looked at for a filter by parameter.
+	maxScan    = 5000
+	maxColumns = 30 // of each kind in the table of results
+)
+
+// A runRow is one run in a list.
+type runRow struct {
+	run.Run
+	Given   []named // the parameters that it was given
+	Records map[string]string
+	Params  map[string]string
 }
 
-// A field is one parameter in the form.
-type field struct {
-	Name, Type, Help, Default, Value string
-	Choices                          []string
-	Problem                          string
+type named struct{ Name, Value string }
+
+// A day is the runs of one day, newest first.
+type day struct {
+	Name string
+	Runs []runRow
 }
 
-func (s *site) showForm(w http.ResponseWriter, r *http.Request, status int, p string, number int64, fields []field, failure string) error {
-	return s.show(w, r, status, "runform", view{Title: "Run " + p, Section: "runs", Crumbs: crumbs(p), Data: map[string]any{
-		"Path": p, "Version": number, "Fields": fields, "Error": failure,
-	}})
+// A runList is what the page of runs shows.
+type runList struct {
+	Filter    run.Filter
+	Parameter string // name=value
+	Results   bool
+	Days      []day
+	Rows      []runRow // of the table of results
+	Names     []string // its parameters
+	Records   []string // its recorded values
+	Next      string
+	List      string // address of the same runs as a list
+	Table     string // and as a table
+	States    []run.State
+	Filtered  bool
+	More      bool // runs were left out of the table
 }
 
-// fieldsOf makes a form from the notebook's parameters cell; values are what a
-// person has typed already.
-func fieldsOf(nb *notebook.Notebook, values url.Values) []field {
-	i := nb.ParametersCell()
-	if i < 0 {
-		return nil
-	}
-	definitions, _ := parameter.Inspect(nb.Language(), nb.Cells[i].Source)
-	var fields []field
-	for _, d := range definitions {
-		f := field{Name: d.Name, Type: d.Type, Help: d.Help, Default: d.Default}
-		if values != nil {
-			f.Value = values.Get("p." + d.Name)
-		}
-		fields = append(fields, f)
-	}
-	return fields
-}
-
-// submit queues a run from the form.
-func (s *site) submit(w http.ResponseWriter, r *http.Request) error {
-	p := strings.Trim(r.PathValue("path"), "/")
-	if err := r.ParseForm(); err != nil {
-		return problem.WrapAs(problem.Invalid, err, "reading the form")
-	}
-	var set parameter.Set
-	for key, values := range r.PostForm {
-		name, ok := strings.CutPrefix(key, "p.")
-		if ok && len(values) > 0 && values[0] != "" {
-			set.Put(name, parameter.FromFlag(values[0]))
-		}
-	}
-	raw, err := json.Marshal(set)
-	if err != nil {
-		return err
-	}
-	created, err := s.cfg.Runs.Submit(r.Context(), user(r), run.Request{Notebook: p, Parameters: raw})
-	if problem.Is(err, problem.Invalid) {
-		nb, number, loadErr := s.load(r, p)
-		if loadErr != nil {
-			return loadErr
-		}
-		return s.showForm(w, r, http.StatusBadRequest, p, number, fieldsOf(nb, r.PostForm), err.Error())
-	}
-	if err != nil {
-		return err
-	}
-	http.Redirect(w, r, "/runs/"+created.ID, http.StatusSeeOther)
-	return nil
-}
-
+// runs lists runs by day, or the results of one notebook's runs as a table.
 func (s *site) runs(w http.ResponseWriter, r *http.Request) error {
 	q := r.URL.Query()
-	f := run.Filter{
-		Notebook: strings.Trim(q.Get("notebook"), "/"), Owner: q.Get("owner"), State: run.State(q.Get("state")),
-		Before: q.Get("cursor"), Limit: 100,
+	l := runList{
+		Filter: run.Filter{
+			Notebook: strings.Trim(q.Get("notebook"), "/"), Owner: strings.TrimSpace(q.Get("owner")), State: run.State(q.Get("state")),
+			Tag: q.Get("tag"), Before: q.Get("cursor"), Limit: runsPage,
+		},
+		Parameter: strings.TrimSpace(q.Get("parameter")), States: states,
 	}
-	all, err := s.cfg.Runs.List(r.Context(), user(r), f)
+	l.Results = q.Get("view") == "results" && l.Filter.Notebook != ""
+	l.Filtered = l.Filter.Owner != "" || l.Filter.Notebook != "" || l.Filter.State != "" || l.Filter.Tag != "" || l.Parameter != ""
+	all, next, err := s.findRuns(r, l.Filter, l.Parameter)
 	if err != nil {
 		return err
 	}
-	next := ""
-	if len(all) == f.Limit {
-		q.Set("cursor", all[len(all)-1].ID)
-		next = "?" + q.Encode()
+	rows := make([]runRow, len(all))
+	for i, one := range all {
+		rows[i] = rowOf(one)
 	}
-	return s.show(w, r, http.StatusOK, "runs", view{Title: "Runs", Section: "runs", Live: true, Data: map[string]any{
-		"Runs": all, "Filter": f, "Next": next,
-	}})
+	if l.Results {
+		l.table(rows)
+		l.More = next != ""
+	} else {
+		l.Days = days(rows, s.cfg.Now())
+	}
+	if next != "" {
+		q.Set("cursor", next)
+		l.Next = "/runs?" + q.Encode()
+	}
+	q.Del("cursor")
+	q.Del("view")
+	l.List = "/runs?" + q.Encode()
+	q.Set("view", "results")
+	l.Table = "/runs?" + q.Encode()
+	title := "Runs"
+	if l.Results {
+		title = "Results"
+	}
+	return s.show(w, r, http.StatusOK, "runs", view{Title: title, Section: "runs", Data: l})
 }
 
-// run shows a run: what it is, how it stands, and its notebook as far as it has
-// come. While it goes on, a script puts in the cells that have finished.
-func (s *site) run(w http.ResponseWriter, r *http.Request) error {
-	id := r.PathValue("id")
-	found, err := s.cfg.Runs.Get(r.Context(), user(r), id)
-	if err != nil {
-		return err
+// findRuns returns a page of runs and the cursor of the next. A parameter,
+// "name=value", is looked for in the newest runs that the filter lets through.
+func (s *site) findRuns(r *http.Request, f run.Filter, given string) (found []run.Run, next string, err error) {
+	name, value, pair := strings.Cut(given, "=")
+	name, value = strings.TrimSpace(name), strings.TrimSpace(value)
+	for scanned := 0; ; {
+		all, err := s.cfg.Runs.List(r.Context(), user(r), f)
+		if err != nil {
+			return nil, "", err
+		}
+		for _, one := range all {
+			f.Before = one.ID
+			if given == "" || has(one, name, value, pair) {
+				found = append(found, one)
+			}
+			if len(found) == runsPage {
+				return found, f.Before, nil
+			}
+		}
+		scanned += len(all)
+		if len(all) < f.Limit {
+			return found, "", nil
+		}
+		if scanned >= maxScan {
+			return found, f.Before, nil
+		}
+		f.Limit = 500
 	}
-	nb, err := s.cfg.Runs.Output(r.Context(), user(r), id)
-	if err != nil {
-		return err
-	}
-	v := view{Title: found.Name(), Section: "runs", Live: !found.State.Ended(), Data: map[string]any{
-		"Run": found, "Result": resultOf(found), "Duration": found.Duration(s.cfg.Now()),
-	}}
-	return s.stream(w, r, v, nb, s.runOptions(found))
 }
 
-func (s *site) runOptions(found run.Run) viewer.Options {
-	at := escapePath(found.Notebook)
-	return viewer.Options{
-		Fragment: true, Cache: s.cache, Title: found.Name(),
-		FrameURL: func(cell, output int) string {
-			return "/runs/" + found.ID + "/frame?cell=" + strconv.Itoa(cell) + "&output=" + strconv.Itoa(output)
-		},
-		Byline: []string{"run " + found.ID, "by " + found.Owner},
-		Actions: []viewer.Action{
-			{Label: "Run again with other parameters", URL: "/run/" + at, Primary: true},
-			{Label: "Source", URL: "/view/" + at + "?version=" + strconv.FormatInt(found.Version, 10)},
-			{Label: "Download", URL: "/api/runs/" + found.ID + "/output"},
-		},
+// has reports whether a run was given a parameter, and with that value.
+func has(one run.Run, name, value string, pair bool) bool {
+	set, err := parameter.FromJSON("", one.Parameters)
+	if err != nil {
+		return false
 	}
+	v, ok := set.Get(name)
+	return ok && (!pair || display(v) == value || v.String() == value)
+}
+
+const maxShown = 80 // runes of a value in a list
+
+func short(s string) string {
+	if runes := []rune(s); len(runes) > maxShown {
+		return string(runes[:maxShown-1]) + "…"
+	}
+	return s
+}
+
+func rowOf(one run.Run) runRow {
+	row := runRow{Run: one, Params: map[string]string{}, Records: map[string]string{}}
+	if set, err := parameter.FromJSON("", one.Parameters); err == nil {
+		for name, v := range set.All() {
+			value := short(display(v))
+			row.Given = append(row.Given, named{name, value})
+			row.Params[name] = value
+		}
+	}
+	if res := resultOf(one); res != nil {
+		for _, rec := range res.Records {
+			text := string(rec.Value)
+			if v, err := parameter.ParseJSON(rec.Value); err == nil {
+				text = display(v)
+			}
+			row.Records[rec.Name] = short(text)
+		}
+	}
+	return row
+}
+
+// table takes the columns of the results from the rows.
+func (l *runList) table(rows []runRow) {
+	names, records := map[string]bool{}, map[string]bool{}
+	for _, one := range rows {
+		for name := range one.Params {
+			names[name] = true
+		}
+		for name := range one.Records {
+			records[name] = true
+		}
+	}
+	l.Rows, l.Names, l.Records = rows, columns(names), columns(records)
+}
+
+func columns(set map[string]bool) []string {
+	var names []string
+	for name := range set {
+		names = append(names, name)
+	}
+	slices.SortFunc(names, cmp.Compare)
+	return names[:min(len(names), maxColumns)]
+}
+
+func days(rows []runRow, now time.Time) []day {
+	var all []day
+	for _, one := range rows {
+		name := dayName(one.Created, now)
+		if len(all) == 0 || all[len(all)-1].Name != name {
+			all = append(all, day{Name: name})
+		}
+		last := &all[len(all)-1]
+		last.Runs = append(last.Runs, one)
+	}
+	return all
+}
+
+func dayName(t, now time.Time) string {
+	const form = "Monday, 2 January 2006"
+	switch t.UTC().Format(form) {
+	case now.UTC().Format(form):
+		return "Today"
+	case now.UTC().AddDate(0, 0, -1).Format(form):
+		return "Yesterday"
+	}
+	return t.UTC().Format(form)
 }
 
 func resultOf(r run.Run) *engine.Result {
@@ -157,40 +227,13 @@ func resultOf(r run.Run) *engine.Result {
 	return &res.Result
 }
 
-// runCell shows one cell of a run as it is now, for the live page.
-func (s *site) runCell(w http.ResponseWriter, r *http.Request) error {
-	found, err := s.cfg.Runs.Get(r.Context(), user(r), r.PathValue("id"))
-	if err != nil {
-		return err
-	}
-	nb, err := s.cfg.Runs.Output(r.Context(), user(r), found.ID)
-	if err != nil {
-		return err
-	}
-	index, err := strconv.Atoi(r.PathValue("index"))
-	if err != nil {
-		return problem.New(problem.NotFound, "no such cell")
-	}
-	w.Header().Set("Content-Type", "text/html; charset=utf-8")
-	w.Header().Set("Cache-Control", "no-store")
-	return viewer.RenderCell(w, nb, index, s.runOptions(found))
-}
-
-func (s *site) runFrame(w http.ResponseWriter, r *http.Request) error {
-	nb, err := s.cfg.Runs.Output(r.Context(), user(r), r.PathValue("id"))
-	if err != nil {
-		return err
-	}
-	return writeFrame(w, r, nb)
-}
-
 func (s *site) cancel(w http.ResponseWriter, r *http.Request) error {
 	id := r.PathValue("id")
-	if _, err := s.cfg.Runs.Cancel(r.Context(), user(r), id); err != nil {
+	_, err := s.cfg.Runs.Cancel(r.Context(), user(r), id)
+	if err != nil && !problem.Is(err, problem.Conflict) { // it ended meanwhile: its page says so
 		return err
 	}
-	http.Redirect(w, r, "/runs/"+id, http.StatusSeeOther)
-	return nil
+	return s.redirect(w, r, "/runs/"+id)
 }
 
 func (s *site) retry(w http.ResponseWriter, r *http.Request) error {
@@ -198,32 +241,5 @@ func (s *site) retry(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	http.Redirect(w, r, "/runs/"+created.ID, http.StatusSeeOther)
-	return nil
-}
-
-// diff compares two notebooks: files, versions of files, or outputs of runs.
-// Each side is a path, a path@version, or run:ID.
-func (s *site) diff(w http.ResponseWriter, r *http.Request) error {
-	a, err := s.side(r, r.URL.Query().Get("a"))
-	if err != nil {
-		return err
-	}
-	b, err := s.side(r, r.URL.Query().Get("b"))
-	if err != nil {
-		return err
-	}
-	d := viewer.Compare(a, b)
-	return s.writeDiff(w, r, d)
-}
-
-func (s *site) side(r *http.Request, name string) (*notebook.Notebook, error) {
-	if id, ok := strings.CutPrefix(name, "run:"); ok {
-		return s.cfg.Runs.Output(r.Context(), user(r), id)
-	}
-	p, version, _ := strings.Cut(name, "@")
-	clone := r.Clone(r.Context())
-	clone.URL.RawQuery = url.Values{"version": {version}}.Encode()
-	nb, _, err := s.load(clone, strings.Trim(p, "/"))
-	return nb, err
+	return s.redirect(w, r, "/runs/"+created.ID)
 }

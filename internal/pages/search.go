@@ -25,7 +25,7 @@ func (s *site) discover(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	return s.show(w, r, http.StatusOK, "discover", view{Title: "Discover", Section: "discover", Live: true, Data: map[string]any{"Documents": all}})
+	return s.show(w, r, http.StatusOK, "discover", view{Title: "Discover", Section: "discover", Data: map[string]any{"Documents": all}})
 }
 
 // hitURL leads to the cell of a hit.

@@ -17,11 +17,11 @@ func ago(t, now time.Time) string {
 	case d < 45*time.Second:
 		return "just now"
 	case d < 90*time.Second:
-		return "a minute ago"
+		return "1 minute ago"
 	case d < 45*time.Minute:
 		return fmt.Sprintf("%d minutes ago", int(d.Minutes()+0.5))
 	case d < 90*time.Minute:
-		return "an hour ago"
+		return "1 hour ago"
 	case d < 22*time.Hour:
 		return fmt.Sprintf("%d hours ago", int(d.Hours()+0.5))
 	case d < 36*time.Hour:
