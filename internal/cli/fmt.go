@@ -3,8 +3,10 @@ package cli
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
+	"os"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -80,36 +82,96 @@ func (c *fmtConfig) run(ctx context.Context, p Process, names []string) error {
 	return nil
 }
 
-// one writes one notebook as nbformat would and fills in the report.
+// one writes one notebook as nbformat would and fills in the report. It holds
+// the notebook in memory once, whatever its size.
 func (c *fmtConfig) one(ctx context.Context, p Process, name string, report *fmtReport) error {
 	store, at, err := server.OpenPath(ctx, name)
 	if err != nil {
 		return problem.Wrap(err, "reading notebook %s", name)
 	}
 	defer store.Close() //nolint:errcheck // a Put that returned has been written
-	before, info, err := storage.ReadAll(ctx, store, at, maxNotebook)
+	if name == "-" {
+		return c.pipe(ctx, p, store, at, report)
+	}
+	nb, info, err := getNotebook(ctx, store, at)
 	if err != nil {
 		return problem.Wrap(err, "reading notebook %s", name)
 	}
-	nb, err := notebook.Parse(before)
-	if err != nil {
-		return problem.Wrap(err, "reading notebook %s", name)
-	}
-	after, err := nb.Bytes()
+	after, err := os.CreateTemp("", "quire-fmt-")
 	if err != nil {
 		return problem.Wrap(err, "writing notebook %s", name)
 	}
-	report.Changed = !bytes.Equal(before, after)
-	switch {
-	case c.check:
-		return nil
-	case name == "-" && !c.asJSON:
-		_, err = io.Copy(p.Stdout, bytes.NewReader(after))
-	case report.Changed && name != "-":
-		_, err = storage.PutBytes(ctx, store, at, after, storage.PutOptions{IfMatch: info.ETag, ContentType: notebookType})
-	default:
-		return nil
+	defer os.Remove(after.Name()) //nolint:errcheck // it is ours
+	defer after.Close()           //nolint:errcheck // it was only read since it was synced with its size
+	if err := nb.Write(after); err != nil {
+		return problem.Wrap(err, "writing notebook %s", name)
 	}
+	if report.Changed, err = differs(ctx, store, at, after); err != nil || !report.Changed || c.check {
+		return problem.Wrap(err, "comparing notebook %s", name)
+	}
+	if _, err := after.Seek(0, io.SeekStart); err != nil {
+		return problem.Wrap(err, "writing notebook %s", name)
+	}
+	_, err = store.Put(ctx, at, after, storage.PutOptions{IfMatch: info.ETag, ContentType: notebookType})
 	report.Written = err == nil
 	return problem.Wrap(err, "writing notebook %s", name)
+}
+
+// pipe is one for standard input and output.
+func (c *fmtConfig) pipe(ctx context.Context, p Process, store storage.Store, at string, report *fmtReport) error {
+	before, _, err := storage.ReadAll(ctx, store, at, maxNotebook)
+	if err != nil {
+		return problem.Wrap(err, "reading notebook -")
+	}
+	nb, err := notebook.Parse(before)
+	if err != nil {
+		return problem.Wrap(err, "reading notebook -")
+	}
+	after, err := nb.Bytes()
+	if err != nil {
+		return problem.Wrap(err, "writing notebook -")
+	}
+	report.Changed = !bytes.Equal(before, after)
+	if c.check || c.asJSON {
+		return nil
+	}
+	_, err = p.Stdout.Write(after)
+	report.Written = err == nil
+	return problem.Wrap(err, "writing notebook -")
+}
+
+// differs reports whether a file holds other bytes than what is stored.
+func differs(ctx context.Context, store storage.Store, at string, file *os.File) (bool, error) {
+	if _, err := file.Seek(0, io.SeekStart); err != nil {
+		return false, err
+	}
+	stored, _, err := store.Get(ctx, at, storage.GetOptions{})
+	if err != nil {
+		return false, err
+	}
+	defer stored.Close() //nolint:errcheck // only read
+	const block = 256 << 10
+	a, b := make([]byte, block), make([]byte, block)
+	for {
+		n, errA := io.ReadFull(stored, a)
+		m, errB := io.ReadFull(file, b)
+		if !bytes.Equal(a[:n], b[:m]) {
+			return true, nil
+		}
+		if ended(errA) && ended(errB) {
+			return false, nil
+		}
+		if err := first(unended(errA), unended(errB)); err != nil {
+			return false, err
+		}
+	}
+}
+
+func ended(err error) bool { return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) }
+
+func unended(err error) error {
+	if ended(err) {
+		return nil
+	}
+	return err
 }
