@@ -31,7 +31,7 @@ print(json.dumps({"argv": sys.argv[3:], "display_name": sys.argv[2], "language":
 # Papermill, nbclient and bash_kernel, in an environment of their own.
 papermill() {
 	lock=$root/python/requirements-test.lock
-	key=$({ cat "$lock" tools/test-env.sh tools/python-lib.sh; echo "$root"; } | digest)
+	key=$({ cat "$lock" tools/python-lib.sh; echo "$root"; } | digest)
 	[ "$(cat "$env/.complete" 2>/dev/null)" = "$key" ] && "$env/bin/python" -c pass 2>/dev/null && return 0
 	interpreter=$(find_python 3 10) || fail "no Python 3.10 or newer on PATH (set QUIRE_PYTHON)"
 	say "test environment: installing Papermill and its kin, about half a minute"
@@ -113,6 +113,6 @@ export QUIRE_TEST_S3_SERVER='$root/build/tools/versitygw'
 export QUIRE_TEST_GCS_SERVER='$root/build/tools/fake-gcs-server'
 export QUIRE_TEST_AZURE_SERVER='$root/build/tools/azurite/node_modules/.bin/azurite-blob'
 export QUIRE_TEST_PYYAML='$root/.quire/python/bin/python'
-export JUPYTER_PATH='$env/share/jupyter'
+export JUPYTER_PATH='$env/share/jupyter:$root/.quire/python/share/jupyter'
 END
 mv -f build/testenv/env.sh.new build/testenv/env.sh
