@@ -100,10 +100,10 @@ func (s *site) workspace(w http.ResponseWriter, r *http.Request, dir contents.En
 		title = path.Base(p)
 	}
 	section := "files"
-	switch top, rest, _ := strings.Cut(p, "/"); {
+	switch top, _, _ := strings.Cut(p, "/"); {
 	case top == "shared":
 		section = "shared"
-	case top == "" || top == "users" && rest == "" || top == "mounts":
+	case p != "users/"+user(r).Name && !strings.HasPrefix(p, "users/"+user(r).Name+"/"):
 		section = "people"
 	}
 	return s.show(w, r, http.StatusOK, "workspace", view{Title: title, Section: section, Crumbs: crumbs(p), Data: l})
@@ -255,13 +255,6 @@ func (s *site) readme(r *http.Request, l *listing) {
 	html, _ := viewer.RenderMarkdown(strings.ToValidUTF8(string(text), "\uFFFD"), viewer.Options{
 		LinkURL: linkURL(name), ImageURL: imageURL(name), Cache: s.cache,
 	})
-	// The page has its h1: the text's headings go one level down. In sanitized
-	// HTML "<h1" can only begin a tag.
-	html = lower.Replace(html)
+	html = viewer.Lower(html)
 	l.Readme, l.ReadmeAt, l.HTML = path.Base(name), "/view/"+escapePath(name), template.HTML(html) //nolint:gosec // sanitized by viewer
 }
-
-var lower = strings.NewReplacer(
-	"<h1", "<h2", "</h1>", "</h2>", "<h2", "<h3", "</h2>", "</h3>", "<h3", "<h4", "</h3>", "</h4>",
-	"<h4", "<h5", "</h4>", "</h5>", "<h5", "<h6", "</h5>", "</h6>",
-)

@@ -97,7 +97,7 @@ func (s *site) runOptions(found run.Run) viewer.Options {
 	opts.OutputURL = func(cell, output int, mime string) string {
 		return at + "/output" + part(cell, output) + "&mime=" + url.QueryEscape(mime)
 	}
-	opts.Byline = []string{"run " + found.ID, "by " + found.Owner}
+	opts.Byline = []string{"run by " + found.Owner}
 	source := escapePath(found.Notebook)
 	pinned := ""
 	if found.Version > 0 {

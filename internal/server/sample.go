@@ -33,7 +33,7 @@ var samplePeople = []string{"kylek", "mpacer", "mufford"}
 // is as old as what was changed last in it. What is not named is as old as the
 // directory above it.
 var sampleAges = map[string]time.Duration{
-	"local/Welcome.ipynb":              5 * time.Minute,
+	"local":                            5 * time.Minute,
 	"users/mufford/MySparkJob.ipynb":   6 * time.Hour,
 	"users/mufford/New_Titles.ipynb":   24 * time.Hour,
 	"users/mufford/playback_agg.ipynb": 48 * time.Hour,

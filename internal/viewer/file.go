@@ -123,7 +123,7 @@ func (p *page) fileBody(name string, r io.Reader, rawURL string) error {
 	text, cut := cutText(strings.ToValidUTF8(string(data), "\uFFFD"), maxFileBytes)
 	switch {
 	case kind == FileMarkdown:
-		p.str(`<div class="q-text">`, p.scribe.markdown(text, nil), "</div>\n")
+		p.str(`<div class="q-text">`, Lower(p.scribe.markdown(text, nil)), "</div>\n")
 	case kind == FileJSON && !cut:
 		p.str(`<div class="q-json">`)
 		writeJSONTree(p.w, text, maxFileBytes)
@@ -288,3 +288,14 @@ func isNumeric(s string) bool {
 	_, err := strconv.ParseFloat(s, 64)
 	return err == nil
 }
+
+// lower maps the tags of headings one level down. In sanitized HTML "<h1" can
+// only begin a tag: in text it is escaped.
+var lower = strings.NewReplacer(
+	"<h1", "<h2", "</h1>", "</h2>", "<h2", "<h3", "</h2>", "</h3>", "<h3", "<h4", "</h3>", "</h4>",
+	"<h4", "<h5", "</h4>", "</h5>", "<h5", "<h6", "</h5>", "</h6>",
+)
+
+// Lower moves the headings in HTML from RenderMarkdown one level down, for a
+// page that has a title of its own.
+func Lower(html string) string { return lower.Replace(html) }
