@@ -48,7 +48,8 @@ func writeNotebook(path string, sources []string) error {
 }
 
 // writeBigNotebook writes a notebook of about size bytes: text outputs, images
-// and JSON outputs in equal parts, as a year of reports would hold.
+// and JSON outputs in turn, laid out as Jupyter writes them, but for the order of the
+// keys, so that writing it changes it.
 func writeBigNotebook(path string, size int64) error {
 	file, err := os.Create(path)
 	if err != nil {
@@ -57,7 +58,7 @@ func writeBigNotebook(path string, size int64) error {
 	w := bufio.NewWriterSize(file, 1<<20)
 	line := "2018-05-08 device=tv country=FR hours=12345.6789 title=\\\"Stranger Things\\\" caf\u00e9\\n"
 	image := strings.Repeat("iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJ", 1500)
-	points := strings.TrimSuffix(strings.Repeat("[1.5, -2, 3e-07],", 4000), ",")
+	points := strings.TrimSuffix(strings.Repeat("\n          [\n           1.5,\n           -2,\n           3e-07\n          ],", 4000), ",")
 	fmt.Fprint(w, "{\"cells\": [")
 	var written int64
 	for i := 0; written < size; i++ {
@@ -67,7 +68,7 @@ func writeBigNotebook(path string, size int64) error {
 		var n int
 		switch i % 3 {
 		case 0:
-			text := strings.TrimSuffix(strings.Repeat("\""+line+"\",", 800), ",")
+			text := strings.TrimSuffix(strings.Repeat("\n       \""+line+"\",", 800), ",")
 			n, _ = fmt.Fprintf(w, `{"cell_type":"code","id":"c%d","metadata":{},"execution_count":%d,"source":["print()"],"outputs":[{"output_type":"stream","name":"stdout","text":[%s]}]}`, i, i, text)
 		case 1:
 			n, _ = fmt.Fprintf(w, `{"cell_type":"code","id":"c%d","metadata":{},"execution_count":%d,"source":["plot()"],"outputs":[{"output_type":"display_data","metadata":{},"data":{"image/png":"%s","text/plain":["<Figure>"]}}]}`, i, i, image)

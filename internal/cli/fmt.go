@@ -1,12 +1,12 @@
 package cli
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -97,22 +97,13 @@ func (c *fmtConfig) one(ctx context.Context, p Process, name string, report *fmt
 	if err != nil {
 		return problem.Wrap(err, "reading notebook %s", name)
 	}
-	after, err := os.CreateTemp("", "quire-fmt-")
-	if err != nil {
-		return problem.Wrap(err, "writing notebook %s", name)
-	}
-	defer os.Remove(after.Name()) //nolint:errcheck // it is ours
-	defer after.Close()           //nolint:errcheck // it was only read since it was synced with its size
-	if err := nb.Write(after); err != nil {
-		return problem.Wrap(err, "writing notebook %s", name)
-	}
-	if report.Changed, err = differs(ctx, store, at, after); err != nil || !report.Changed || c.check {
+	if report.Changed, err = differs(ctx, store, at, nb); err != nil || !report.Changed || c.check {
 		return problem.Wrap(err, "comparing notebook %s", name)
 	}
-	if _, err := after.Seek(0, io.SeekStart); err != nil {
-		return problem.Wrap(err, "writing notebook %s", name)
-	}
-	_, err = store.Put(ctx, at, after, storage.PutOptions{IfMatch: info.ETag, ContentType: notebookType})
+	r, w := io.Pipe()
+	go func() { w.CloseWithError(nb.Write(w)) }()
+	_, err = store.Put(ctx, at, r, storage.PutOptions{IfMatch: info.ETag, ContentType: notebookType})
+	_ = r.Close() // ends the writing when the store gave up
 	report.Written = err == nil
 	return problem.Wrap(err, "writing notebook %s", name)
 }
@@ -140,38 +131,47 @@ func (c *fmtConfig) pipe(ctx context.Context, p Process, store storage.Store, at
 	return problem.Wrap(err, "writing notebook -")
 }
 
-// differs reports whether a file holds other bytes than what is stored.
-func differs(ctx context.Context, store storage.Store, at string, file *os.File) (bool, error) {
-	if _, err := file.Seek(0, io.SeekStart); err != nil {
-		return false, err
-	}
+// differs reports whether a notebook would be written in other bytes than are
+// stored. It looks no further than the first of them.
+func differs(ctx context.Context, store storage.Store, at string, nb *notebook.Notebook) (bool, error) {
 	stored, _, err := store.Get(ctx, at, storage.GetOptions{})
 	if err != nil {
 		return false, err
 	}
 	defer stored.Close() //nolint:errcheck // only read
-	const block = 256 << 10
-	a, b := make([]byte, block), make([]byte, block)
-	for {
-		n, errA := io.ReadFull(stored, a)
-		m, errB := io.ReadFull(file, b)
-		if !bytes.Equal(a[:n], b[:m]) {
+	w := &comparer{r: bufio.NewReaderSize(stored, 256<<10)}
+	if err := nb.Write(w); err != nil {
+		if errors.Is(err, errDiffers) {
 			return true, nil
 		}
-		if ended(errA) && ended(errB) {
-			return false, nil
-		}
-		if err := first(unended(errA), unended(errB)); err != nil {
-			return false, err
-		}
+		return false, err
 	}
+	_, err = w.r.ReadByte()
+	if err == io.EOF {
+		return false, nil
+	}
+	return true, err
 }
 
-func ended(err error) bool { return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) }
+var errDiffers = errors.New("other bytes")
 
-func unended(err error) error {
-	if ended(err) {
-		return nil
+// A comparer fails the first write of bytes that are not the next ones of r.
+type comparer struct {
+	r   *bufio.Reader
+	buf []byte
+}
+
+// Write implements io.Writer.
+func (c *comparer) Write(p []byte) (int, error) {
+	if cap(c.buf) < len(p) {
+		c.buf = make([]byte, len(p))
 	}
-	return err
+	n, err := io.ReadFull(c.r, c.buf[:len(p)])
+	switch {
+	case !bytes.Equal(c.buf[:n], p):
+		return 0, errDiffers
+	case err != nil:
+		return 0, err
+	}
+	return len(p), nil
 }
