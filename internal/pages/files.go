@@ -96,7 +96,7 @@ func (s *site) viewNotebook(w http.ResponseWriter, r *http.Request, e contents.E
 			{Label: "Delete", URL: "/delete/" + at, Post: true},
 		}})
 	}
-	return s.stream(w, r, view{Title: e.Name, Section: "files", Crumbs: crumbs(e.Path)}, nb, opts)
+	return s.stream(w, r, view{Title: e.Name, Section: section(r, e.Path), Crumbs: crumbs(e.Path)}, nb, opts)
 }
 
 // downloads is the menu of the forms of a notebook at an address.
@@ -331,7 +331,7 @@ func (s *site) viewFile(w http.ResponseWriter, r *http.Request, e contents.Entry
 			{Label: "Delete", URL: "/delete/" + at, Post: true},
 		}})
 	}
-	if err := s.begin(w, r, view{Title: e.Name, Section: "files", Crumbs: crumbs(e.Path)}); err != nil {
+	if err := s.begin(w, r, view{Title: e.Name, Section: section(r, e.Path), Crumbs: crumbs(e.Path)}); err != nil {
 		return err
 	}
 	if err := viewer.RenderFile(w, e.Name, body, "/files/"+at, opts); err != nil {

@@ -99,14 +99,19 @@ func (s *site) workspace(w http.ResponseWriter, r *http.Request, dir contents.En
 	case p != "":
 		title = path.Base(p)
 	}
-	section := "files"
-	switch top, _, _ := strings.Cut(p, "/"); {
-	case top == "shared":
-		section = "shared"
-	case p != "users/"+user(r).Name && !strings.HasPrefix(p, "users/"+user(r).Name+"/"):
-		section = "people"
+	return s.show(w, r, http.StatusOK, "workspace", view{Title: title, Section: section(r, p), Crumbs: crumbs(p), Data: l})
+}
+
+// section is the entry of the navigation that a path belongs to.
+func section(r *http.Request, p string) string {
+	home := "users/" + user(r).Name
+	switch {
+	case p == home || strings.HasPrefix(p, home+"/"):
+		return "files"
+	case p == "shared" || strings.HasPrefix(p, "shared/"):
+		return "shared"
 	}
-	return s.show(w, r, http.StatusOK, "workspace", view{Title: title, Section: section, Crumbs: crumbs(p), Data: l})
+	return "people"
 }
 
 // fill puts the entries of one page and their newest runs into l.

@@ -222,7 +222,7 @@ func (s *Server) routes() http.Handler {
 	api.RegisterContents(rt, s.volume)
 	api.RegisterSearch(rt, s.index)
 	api.RegisterOpenAPI(rt, s.version)
-	pages.Register(rt, pages.Config{Volume: s.volume, Runs: s.runs, Sessions: s.sessions, Version: s.version, QuotaBytes: s.cfg.QuotaBytes})
+	pages.Register(rt, pages.Config{Volume: s.volume, Runs: s.runs, Sessions: s.sessions, Search: s.index, Version: s.version, QuotaBytes: s.cfg.QuotaBytes})
 	return rt
 }
 

@@ -177,7 +177,7 @@ func (p *page) markdownCell(i int, c *notebook.Cell) {
 	if len(tags(c)) > 0 && !hasTag(c, "papermill-error-cell-tag") {
 		p.band(c)
 	}
-	if i == 0 && p.titled {
+	if p.titled && i == firstCell(p.nb) {
 		_, rest, _ := strings.Cut(c.Source, "\n")
 		p.scribe.headings = append(p.scribe.headings, Heading{Level: 1, Text: p.title, ID: idPrefix + slug(p.title)})
 		p.str(`<div class="q-text">`, p.scribe.markdown(rest, attachments(c)), "</div>\n")

@@ -225,13 +225,25 @@ func title(nb *notebook.Notebook, opts Options) string {
 	return "Notebook"
 }
 
+// firstCell returns the index of the first cell that is the author's: Papermill
+// puts a text before it when a run failed.
+func firstCell(nb *notebook.Notebook) int {
+	for i, c := range nb.Cells {
+		if !hasTag(c, "papermill-error-cell-tag") {
+			return i
+		}
+	}
+	return len(nb.Cells)
+}
+
 // firstHeading returns the heading with which the first cell begins, when it is
 // plain text; "" otherwise.
 func firstHeading(nb *notebook.Notebook) string {
-	if len(nb.Cells) == 0 || nb.Cells[0].Type != notebook.Markdown {
+	i := firstCell(nb)
+	if i >= len(nb.Cells) || nb.Cells[i].Type != notebook.Markdown {
 		return ""
 	}
-	line, _, _ := strings.Cut(nb.Cells[0].Source, "\n")
+	line, _, _ := strings.Cut(nb.Cells[i].Source, "\n")
 	h, ok := strings.CutPrefix(line, "# ")
 	h = strings.TrimSpace(h)
 	if !ok || len(h) > 200 || strings.ContainsAny(h, "*_`#<>[]()\\$&~!") {
