@@ -284,6 +284,15 @@ func (r *run) restore() verdict {
 	if r.plan.manifest == "" {
 		return verdict{status: Succeeded}
 	}
+	for i, c := range r.nb.Cells[:r.plan.from] {
+		// A checkpoint keeps what it names; the parameters are there in any case.
+		if c.Type != notebook.Code || !c.HasTag(tagParameters) && !c.HasTag(tagInjected) {
+			continue
+		}
+		if err := r.quietly(c.Source); err != nil {
+			return r.quietFailure("setting the parameters of "+cellLabel(i)+" again", err)
+		}
+	}
 	// The code names a file of ours; Go's quoting of a path is Python's too.
 	code := fmt.Sprintf("__import__('quire').restore(%s)", pythonString(r.plan.manifest))
 	if r.plan.count > 0 {

@@ -28,12 +28,13 @@ import sys
 import tempfile
 import time
 
+# Nothing that starts a thread, as NumPy does: a process with threads cannot fork.
 PRELOAD = """
 zmq asyncio tornado.ioloop tornado.platform.asyncio IPython.core.completer IPython.core.completerlib
 IPython.core.debugger IPython.core.history IPython.core.interactiveshell IPython.core.logger IPython.core.magics
 IPython.core.oinspect IPython.core.payloadpage IPython.extensions.storemagic IPython.utils.wildcard
 ipykernel.ipkernel ipykernel.zmqshell ipykernel.iostream ipykernel.heartbeat ipykernel.control
-ipykernel.debugger ipykernel.comm ipykernel.eventloops comm matplotlib_inline.config pdb sqlite3 faulthandler runpy
+ipykernel.debugger ipykernel.comm ipykernel.eventloops comm pdb sqlite3 faulthandler runpy
 """.split()
 
 
