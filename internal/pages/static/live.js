@@ -46,7 +46,14 @@ if (head) follow(head.dataset.run, head.dataset.since);
 function follow(run, since) {
   const notebook = document.getElementById("q-cells");
   const at = (id) => document.getElementById(id);
-  const say = (text) => { const p = at("run-progress"); if (p && p.textContent !== text) p.textContent = text; };
+  let said = "", done = -1;
+  // paint says how far the run is; the head may have been replaced meanwhile.
+  function paint() {
+    const text = at("run-progress"), bar = at("run-bar");
+    if (text && said && text.textContent !== said) text.textContent = said;
+    if (bar && total && done >= 0) { bar.max = total; bar.value = done; }
+  }
+  const say = (text) => { said = text; paint(); };
   const seen = Date.parse(since) - 2000; // what was before is on the page already
   const wanted = new Set();
   let total = 0, current = -1, timer = 0, stale = false;
@@ -100,6 +107,7 @@ function follow(run, since) {
     if (newHead && at("run-head")) at("run-head").replaceWith(document.adoptNode(newHead));
     document.title = fresh.title;
     if (at("run-follow")) { at("run-follow").checked = checked; at("run-follow-label").hidden = !notebook; }
+    paint();
     tick();
   }
   async function load() {
@@ -127,8 +135,8 @@ function follow(run, since) {
       case "cell_started": current = event.cell; say("Cell " + (current + 1) + (total ? " of " + total : "") + " is running"); break;
       case "run_finished": say("The run is ending"); break;
     }
-    const bar = at("run-bar");
-    if (bar && total && current >= 0) { bar.max = total; bar.value = event.type === "cell_finished" ? event.cell + 1 : current; }
+    if (current >= 0) done = event.type === "cell_finished" ? event.cell + 1 : current;
+    paint();
     if (fresh && event.cell !== undefined) wanted.add(event.cell);
     if (fresh && (stale || wanted.size)) later();
   };
