@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"syscall"
@@ -25,19 +24,6 @@ func testProcess(t *testing.T, args ...string) Process {
 		return f
 	}
 	return Process{Args: args, Stdin: open("stdin"), Stdout: open("stdout"), Stderr: open("stderr")}
-}
-
-// written returns what was written to a stream of a testProcess.
-func written(t *testing.T, f *os.File) string {
-	t.Helper()
-	if _, err := f.Seek(0, io.SeekStart); err != nil {
-		t.Fatal(err)
-	}
-	data, err := io.ReadAll(f)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return string(data)
 }
 
 func TestDropRepeats(t *testing.T) {

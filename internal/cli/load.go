@@ -2,9 +2,7 @@ package cli
 
 import (
 	"context"
-	"errors"
 	"io"
-	"io/fs"
 	"strings"
 
 	"quire/internal/engine"
@@ -84,11 +82,6 @@ func shown(name string) string {
 		return "from standard input"
 	}
 	return publicPath(name)
-}
-
-// missingFolder reports whether err says that something does not exist.
-func missingFolder(err error) bool {
-	return problem.Is(err, problem.NotFound) || errors.Is(err, fs.ErrNotExist)
 }
 
 // isURL reports whether name is a URL and not a path of this machine.

@@ -208,9 +208,16 @@ func showRun(p Process, r run.Run, asJSON bool, err error) error {
 	}
 	w := tabwriter.NewWriter(p.Stdout, 0, 0, 2, ' ', 0)
 	for _, line := range [][2]string{
-		{"run", r.ID}, {"notebook", r.Notebook}, {"state", string(r.State)}, {"reason", r.Reason},
-		{"parameters", string(r.Parameters)}, {"owner", r.Owner}, {"attempt", fmt.Sprint(r.Attempt)},
-		{"created", stamp(r.Created)}, {"started", stamp(r.Started)}, {"finished", stamp(r.Finished)},
+		{"run", r.ID},
+		{"notebook", r.Notebook},
+		{"state", string(r.State)},
+		{"reason", r.Reason},
+		{"parameters", string(r.Parameters)},
+		{"owner", r.Owner},
+		{"attempt", fmt.Sprint(r.Attempt)},
+		{"created", stamp(r.Created)},
+		{"started", stamp(r.Started)},
+		{"finished", stamp(r.Finished)},
 	} {
 		if line[1] != "" {
 			fmt.Fprintf(w, "%s\t%s\n", line[0], printable(line[1]))

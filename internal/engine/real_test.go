@@ -43,8 +43,13 @@ func pythonCases(t *testing.T, name string) {
 		name string
 		test func(t *testing.T, kernelName string)
 	}{
-		{"simple", testSimple}, {"interrupt", testInterrupt}, {"secrets", testSecrets}, {"retries", testRetries},
-		{"autosave", testAutosave}, {"widgets", testWidgets}, {"resume", testResume},
+		{"simple", testSimple},
+		{"interrupt", testInterrupt},
+		{"secrets", testSecrets},
+		{"retries", testRetries},
+		{"autosave", testAutosave},
+		{"widgets", testWidgets},
+		{"resume", testResume},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()

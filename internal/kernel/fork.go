@@ -110,8 +110,12 @@ func (f *Forkserver) fits(cfg *Config) bool {
 }
 
 // readOnce reports whether an interpreter or its libraries read the variable
-// only when they start.
+// only when they start. PYTHONPATH is not one of them: what it leads to is put
+// into sys.path afterwards just as well.
 func readOnce(name string) bool {
+	if name == "PYTHONPATH" {
+		return false
+	}
 	for _, prefix := range []string{"PYTHON", "LD_", "LC_", "MALLOC_", "PYDEVD_"} {
 		if strings.HasPrefix(name, prefix) {
 			return true

@@ -40,8 +40,10 @@ func TestStartFails(t *testing.T) {
 		{"missing program", kernel.Config{Spec: kernel.Spec{Name: "gone", Argv: []string{"/nonexistent/python"}}}, problem.Unavailable, []string{"kernel gone", "/nonexistent/python", "no such file"}},
 		{"missing folder", kernel.Config{Spec: fake(kerneltest.Options{}), Dir: "/nonexistent"}, problem.NotFound, []string{"working directory /nonexistent does not exist"}},
 		{
-			"exits at once", kernel.Config{Spec: fake(kerneltest.Options{DieAtStart: true, Words: "Traceback\n\x1b[31mModuleNotFoundError\x1b[0m: No module named 'ipykernel'", ExitCode: 7})},
-			problem.Unavailable, []string{"kernel fake", "exited with code 7 before it was ready", "its last words: ModuleNotFoundError: No module named 'ipykernel'"},
+			"exits at once",
+			kernel.Config{Spec: fake(kerneltest.Options{DieAtStart: true, Words: "Traceback\n\x1b[31mModuleNotFoundError\x1b[0m: No module named 'ipykernel'", ExitCode: 7})},
+			problem.Unavailable,
+			[]string{"kernel fake", "exited with code 7 before it was ready", "its last words: ModuleNotFoundError: No module named 'ipykernel'"},
 		},
 		{"never answers", kernel.Config{Spec: fake(kerneltest.Options{Mute: true}), StartTimeout: 300 * time.Millisecond}, problem.Timeout, []string{"did not answer within 300ms"}},
 		{"never listens", kernel.Config{Spec: fake(kerneltest.Options{Deaf: true}), StartTimeout: 300 * time.Millisecond}, problem.Timeout, []string{"did not answer within 300ms"}},

@@ -40,6 +40,10 @@ type Pool struct {
 // start.
 const refillPause = 5 * time.Second
 
+// refillAfter is how long a pool leaves the machine to the kernel that it has
+// just handed out: starting one takes most of a core for half a second.
+const refillAfter = time.Second
+
 // NewPool returns a pool that keeps size kernels (1 to 64) of cfg and begins
 // to start them. cfg.Dir and cfg.Env are those of the waiting kernels; Get may
 // ask for others.
@@ -134,7 +138,7 @@ func (s *switchWriter) Write(b []byte) (int, error) {
 func (p *Pool) take() *Kernel {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	defer p.refillLocked()
+	defer p.refillLocked(refillAfter)
 	for len(p.idle) > 0 {
 		k := p.idle[0]
 		p.idle = slices.Delete(p.idle, 0, 1)
@@ -149,21 +153,27 @@ func (p *Pool) take() *Kernel {
 func (p *Pool) refill() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.refillLocked()
+	p.refillLocked(0)
 }
 
-// refillLocked starts what is missing, in the background.
-func (p *Pool) refillLocked() {
+// refillLocked starts what is missing, in the background, after a while.
+func (p *Pool) refillLocked(after time.Duration) {
 	if p.closed || time.Since(p.failed) < refillPause {
 		return
 	}
 	for len(p.idle)+p.starting < p.size {
 		p.starting++
-		p.wg.Go(p.startOne)
+		p.wg.Go(func() { p.startOne(after) })
 	}
 }
 
-func (p *Pool) startOne() {
+func (p *Pool) startOne(after time.Duration) {
+	timer := time.NewTimer(after)
+	defer timer.Stop()
+	select {
+	case <-p.ctx.Done():
+	case <-timer.C:
+	}
 	cfg, out := p.cfg, &switchWriter{}
 	out.set(p.cfg.Output)
 	cfg.Output = out
@@ -252,8 +262,9 @@ func pythonSetup(dir string, set map[string]string, unset []string) (string, boo
 	if err != nil {
 		return "", false
 	}
-	return "(lambda o, j: (o.environ.update(j['set']), [o.environ.pop(n, None) for n in j['unset']], " +
-		"__import__('time').tzset(), o.chdir(j['dir'])))(__import__('os'), __import__('json').loads(" + string(literal) + "))", true
+	return "(lambda o, s, j: (o.environ.update(j['set']), [o.environ.pop(n, None) for n in j['unset']], " +
+		"s.path.__setitem__(slice(1, 1), [p for p in j['set'].get('PYTHONPATH', '').split(o.pathsep) if p and p not in s.path]), " +
+		"__import__('time').tzset(), o.chdir(j['dir'])))(__import__('os'), __import__('sys'), __import__('json').loads(" + string(literal) + "))", true
 }
 
 // prepare runs the setup code silently.

@@ -23,7 +23,8 @@ func numbered(t testing.TB, i, size int) *wire.Message {
 	}
 	m, err := wire.ParseParts(wire.IOPub, [][]byte{
 		fmt.Appendf(nil, `{"msg_id":"m%d","msg_type":"stream","later":%d}`, i, i),
-		[]byte(`{"msg_id":"p","msg_type":"execute_request"}`), []byte(`{"k":1}`), content, {byte(i)},
+		[]byte(`{"msg_id":"p","msg_type":"execute_request"}`), []byte(`{"k":1}`), content,
+		{byte(i)},
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -161,8 +161,11 @@ LIBC = ctypes.CDLL(None, use_errno=True)
 
 def prepare(request):
     """Makes this process what a fresh interpreter would be."""
+    old = os.environ.get("PYTHONPATH", "").split(os.pathsep)
     os.environ.clear()
     os.environ.update(request["env"])
+    new = [p for p in os.environ.get("PYTHONPATH", "").split(os.pathsep) if p]
+    sys.path[:] = new + [p for p in sys.path if p not in old and p not in new]
     time.tzset()
     tempfile.tempdir = None
     os.environ["JPY_PARENT_PID"] = str(os.getppid())

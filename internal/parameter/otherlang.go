@@ -99,8 +99,10 @@ var others = map[string]*otherRules{
 	"scala": {
 		line: []string{"//"}, block: [2]string{"/*", "*/"}, nested: true,
 		strings: []stringRule{
-			{open: `"""`, end: `"""`, lines: true, field: "${", when: wordBefore}, tripleString,
-			{open: `"`, end: `"`, escape: '\\', field: "${", when: wordBefore}, plainString,
+			{open: `"""`, end: `"""`, lines: true, field: "${", when: wordBefore},
+			tripleString,
+			{open: `"`, end: `"`, escape: '\\', field: "${", when: wordBefore},
+			plainString,
 			{open: `'`, end: `'`, escape: '\\', when: isChar},
 		},
 		trailing: "+-*/,=<>&|.:", leading: ".",
@@ -126,8 +128,12 @@ var others = map[string]*otherRules{
 	"C#": {
 		line: []string{"//"}, block: [2]string{"/*", "*/"},
 		strings: []stringRule{
-			tripleString, {open: `$@"`, end: `"`, doubled: true, lines: true, field: "{"}, {open: `@$"`, end: `"`, doubled: true, lines: true, field: "{"},
-			{open: `@"`, end: `"`, doubled: true, lines: true}, {open: `$"`, end: `"`, escape: '\\', field: "{"}, plainString, plainChars,
+			tripleString,
+			{open: `$@"`, end: `"`, doubled: true, lines: true, field: "{"},
+			{open: `@$"`, end: `"`, doubled: true, lines: true, field: "{"},
+			{open: `@"`, end: `"`, doubled: true, lines: true},
+			{open: `$"`, end: `"`, escape: '\\', field: "{"},
+			plainString, plainChars,
 		},
 		semicolons: true, skip: words("return else using case new throw goto await yield delete"),
 		assign: regexp.MustCompile(`^(?:(?:const|readonly|static|public|private|internal)\s+)*([\pL_][\pL\pN_.]*(?:<[^=()]*>)?\??(?:\[[,\s]*\])*\??)\s+([\pL_][\pL\pN_]*)\s*=`),
@@ -143,8 +149,10 @@ var others = map[string]*otherRules{
 	"powershell": {
 		line: []string{"#"}, block: [2]string{"<#", "#>"}, wordComments: true,
 		strings: []stringRule{
-			{open: "@\"\n", end: "\n\"@", lines: true}, {open: "@'\n", end: "\n'@", lines: true},
-			{open: `"`, end: `"`, escape: '`', doubled: true, lines: true, field: "$("}, {open: `'`, end: `'`, doubled: true, lines: true},
+			{open: "@\"\n", end: "\n\"@", lines: true},
+			{open: "@'\n", end: "\n'@", lines: true},
+			{open: `"`, end: `"`, escape: '`', doubled: true, lines: true, field: "$("},
+			{open: `'`, end: `'`, doubled: true, lines: true},
 		},
 		joint: "`", trailing: "+-*/,=|",
 		assign: regexp.MustCompile(`^(?:\[([\w.]+(?:\[[\w.]*\])?)\]\s*|\[[^\]]*\]\s*)*\$(?:(?:global|script|local):)?(\w+)\s*=`),
@@ -152,8 +160,10 @@ var others = map[string]*otherRules{
 	"bash": {
 		line: []string{"#"}, wordComments: true,
 		strings: []stringRule{
-			{open: `$'`, end: `'`, escape: '\\', lines: true}, {open: `'`, end: `'`, lines: true},
-			{open: `"`, end: `"`, escape: '\\', lines: true, field: "$("}, {open: "`", end: "`", escape: '\\', lines: true},
+			{open: `$'`, end: `'`, escape: '\\', lines: true},
+			{open: `'`, end: `'`, lines: true},
+			{open: `"`, end: `"`, escape: '\\', lines: true, field: "$("},
+			{open: "`", end: "`", escape: '\\', lines: true},
 		},
 		special: shellSpecial, joint: "\\", trailing: "|&",
 		openers: words("if for while until case select"), closers: words("fi done esac"),

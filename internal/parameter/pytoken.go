@@ -31,13 +31,12 @@ type pyToken struct {
 // pyLexer cuts Python source into tokens. It reads the grammar of 3.14, whose
 // f-strings may hold quotes, and what IPython adds.
 type pyLexer struct {
-	src     string
-	pos     int
-	line    int
-	depth   int
-	tokens  []pyToken
-	opened  []int // lines of the brackets that are open
-	shelled bool  // a "name =" has just been read at depth zero: ! and % are IPython's
+	src    string
+	pos    int
+	line   int
+	depth  int
+	tokens []pyToken
+	opened []int // lines of the brackets that are open
 }
 
 // lexPython returns the tokens of src, ended by a newline, and the line of the

@@ -316,11 +316,28 @@ func TestNamesThatNoLanguageTakes(t *testing.T) {
 		lang, name string
 		want       bool
 	}{
-		{"python", "class", false}, {"python", "match", true}, {"python", "été", true}, {"python", "_x", true},
-		{"python", "__debug__", false}, {"R", "a.b", true}, {"R", ".2x", false}, {"R", "_", false}, {"R", "TRUE", false},
-		{"R", "if", false}, {"julia", "end", false}, {"julia", "push!", true}, {"scala", "val", false}, {"matlab", "_x", false},
-		{"bash", "été", false}, {"bash", "time", true}, {"deno", "$x", true}, {"deno", "let", false}, {"C#", "class", false},
-		{"F#", "match", false}, {"powershell", "True", false}, {"cobol", "a", false},
+		{"python", "class", false},
+		{"python", "match", true},
+		{"python", "été", true},
+		{"python", "_x", true},
+		{"python", "__debug__", false},
+		{"R", "a.b", true},
+		{"R", ".2x", false},
+		{"R", "_", false},
+		{"R", "TRUE", false},
+		{"R", "if", false},
+		{"julia", "end", false},
+		{"julia", "push!", true},
+		{"scala", "val", false},
+		{"matlab", "_x", false},
+		{"bash", "été", false},
+		{"bash", "time", true},
+		{"deno", "$x", true},
+		{"deno", "let", false},
+		{"C#", "class", false},
+		{"F#", "match", false},
+		{"powershell", "True", false},
+		{"cobol", "a", false},
 	} {
 		if got := ValidName(tt.lang, tt.lang, tt.name); got != tt.want {
 			t.Errorf("%s %q: got %v", tt.lang, tt.name, got)

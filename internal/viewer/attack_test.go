@@ -113,7 +113,8 @@ var carriers = map[string]func(p string) *notebook.Notebook{
 	"widget": func(p string) *notebook.Notebook {
 		nb := document(code("", display(mimeWidget, `{"model_id":"m"}`)))
 		nb.Metadata["widgets"] = notebook.Object{"application/vnd.jupyter.widget-state+json": notebook.Object{"state": notebook.Object{
-			"m": notebook.Object{"model_name": p, "state": notebook.Object{"value": p, "description": p}}}}}
+			"m": notebook.Object{"model_name": p, "state": notebook.Object{"value": p, "description": p}},
+		}}}
 		return nb
 	},
 	"metadata": func(p string) *notebook.Notebook {

@@ -354,7 +354,7 @@ func (p *texParser) command() (string, atomKind) {
 		if limits {
 			return "<mo>" + name + "</mo>", atomLimits
 		}
-		return `<mi>` + name + `</mi><mo>⁡</mo>`, atomPlain
+		return `<mi>` + name + `</mi><mo>` + "\u2061" + `</mo>`, atomPlain
 	}
 	if accent, ok := texAccents[name]; ok {
 		return "<mover accent=\"true\">" + p.argument() + "<mo" + accent + "</mo></mover>", atomPlain

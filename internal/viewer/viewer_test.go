@@ -198,7 +198,10 @@ func TestANSI(t *testing.T) {
 		{"\x1b]never ends\nnext", "\nnext"},
 		{"10%\r50%\r100%\ndone\r\n", "100%\ndone\n"},
 		{"abc\b\bx", "ax"},
-		{"\x1b[", ""}, {"\x1b", ""}, {"\x1b[999999999999999999999mx", "x"}, {"\x01\x00", "\uFFFD\uFFFD"},
+		{"\x1b[", ""},
+		{"\x1b", ""},
+		{"\x1b[999999999999999999999mx", "x"},
+		{"\x01\x00", "\uFFFD\uFFFD"},
 	} {
 		var b bytes.Buffer
 		w := bufio.NewWriter(&b)
@@ -301,9 +304,18 @@ func TestMathInText(t *testing.T) {
 		name, in string
 		formulas int
 	}{
-		{"inline", "a $x$ b", 1}, {"money", "from $5 to $6", 0}, {"code", "`$x$` ``a`$y$``", 0}, {"fence", "```\n$x$\n```\n$y$", 1},
-		{"tilde fence", "~~~\n$x$\n~~~\n$y$", 1}, {"escaped", `\$x\$`, 0}, {"display", "$$\nx\n\ny\n$$", 1}, {"environment", "\\begin{align}\na &= b \\\\\n- c\n\\end{align}", 1},
-		{"parens", `\\(x\\) and \(y\)`, 2}, {"emphasis in it", "$a_1 * b_2 * c$", 1}, {"unknown command", `$\foo$`, 0}, {"over a paragraph", "$a\n\nb$", 0},
+		{"inline", "a $x$ b", 1},
+		{"money", "from $5 to $6", 0},
+		{"code", "`$x$` ``a`$y$``", 0},
+		{"fence", "```\n$x$\n```\n$y$", 1},
+		{"tilde fence", "~~~\n$x$\n~~~\n$y$", 1},
+		{"escaped", `\$x\$`, 0},
+		{"display", "$$\nx\n\ny\n$$", 1},
+		{"environment", "\\begin{align}\na &= b \\\\\n- c\n\\end{align}", 1},
+		{"parens", `\\(x\\) and \(y\)`, 2},
+		{"emphasis in it", "$a_1 * b_2 * c$", 1},
+		{"unknown command", `$\foo$`, 0},
+		{"over a paragraph", "$a\n\nb$", 0},
 	} {
 		out, _ := RenderMarkdown(tt.in, Options{})
 		if n := strings.Count(out, "<math"); n != tt.formulas {
