@@ -64,6 +64,7 @@ var testsMayImport = map[string][]string{
 	"internal/contents": {"internal/db"},
 	"internal/run":      {"internal/db"},
 	"internal/search":   {"internal/db", "internal/storage"},
+	"internal/pages":    {"internal/db"},
 	"internal/cli":      {"internal/db"},
 }
 
