@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"sync/atomic"
 
 	"quire/internal/problem"
 )
@@ -14,6 +15,8 @@ const (
 	bigValue    = 1 << 20  // bytes; a longer unknown metadata value is kept as Raw
 	costBase    = 64 << 20 // bytes
 	costPerByte = 4        // bytes for each byte of the document
+
+	costStep = 64 << 10 // bytes that a decoder spends before it tells the others
 
 	costObject = 64
 	costMember = 80
@@ -32,6 +35,7 @@ type decoder struct {
 	cell     int // the cell being decoded, counted from 1; 0 outside of cells
 	output   int // the output being decoded, counted from 0; -1 outside of outputs
 	cost     int64
+	shared   *atomic.Int64 // the cost of all decoders of the document but for the latest part; nil when there is one
 	warnings []string
 }
 
@@ -86,9 +90,16 @@ func show(val []byte) string {
 }
 
 func (d *decoder) warn(format string, args ...any) {
+	if len(d.warnings) <= maxWarnings {
+		d.addWarning(d.where() + fmt.Sprintf(format, args...))
+	}
+}
+
+// addWarning adds a warning with its place, or says once that there are more.
+func (d *decoder) addWarning(text string) {
 	switch {
 	case len(d.warnings) < maxWarnings:
-		d.warnings = append(d.warnings, d.where()+fmt.Sprintf(format, args...))
+		d.warnings = append(d.warnings, text)
 	case len(d.warnings) == maxWarnings:
 		d.warnings = append(d.warnings, "and more of the kind")
 	}
@@ -212,19 +223,32 @@ func (d *decoder) extra(o *Object, key, val []byte) error {
 }
 
 func clone(b []byte) []byte {
-	c := make([]byte, len(b))
-	copy(c, b)
-	return c
+	return append([]byte{}, b...) // make and copy would clear it first
 }
 
 // charge refuses metadata whose decoded form is out of proportion to the document.
 func (d *decoder) charge(val []byte, n int) error {
 	d.cost += int64(n)
-	if d.cost <= costBase+costPerByte*int64(len(d.doc)) {
+	if d.shared != nil && d.cost < costStep {
+		return nil
+	}
+	if d.spent() <= d.mostCost() {
 		return nil
 	}
 	line, _ := lineColumn(d.doc, cap(d.doc)-cap(val))
 	return problem.New(problem.TooLarge, "%smetadata of too many parts (line %d)", d.where(), line)
+}
+
+func (d *decoder) mostCost() int64 { return costBase + costPerByte*int64(len(d.doc)) }
+
+// spent returns what the document cost so far.
+func (d *decoder) spent() int64 {
+	if d.shared == nil {
+		return d.cost
+	}
+	n := d.cost
+	d.cost = 0
+	return d.shared.Add(n)
 }
 
 // any decodes the value at buf[i] and returns the offset after it.

@@ -59,10 +59,13 @@ func (rw *rawWriter) str(q []byte) {
 		rw.w.str(unquote(q))
 		return
 	}
-	for len(q) > chunk {
+	for len(q) > chunk && rw.w.err == nil {
 		rw.w.room()
 		rw.w.buf = append(rw.w.buf, q[:chunk]...)
 		q = q[chunk:]
+	}
+	if rw.w.err != nil {
+		return
 	}
 	rw.w.room()
 	rw.w.buf = append(rw.w.buf, q...)
@@ -81,7 +84,7 @@ func (rw *rawWriter) array(i int, n int32) {
 	n++
 	items := 0
 	rw.w.open('[')
-	for i = skipSpace(rw.buf, i+1); i < end; i = skipSpace(rw.buf, i) {
+	for i = skipSpace(rw.buf, i+1); i < end && rw.w.err == nil; i = skipSpace(rw.buf, i) {
 		if rw.buf[i] == ',' {
 			i = skipSpace(rw.buf, i+1)
 		}
@@ -109,7 +112,7 @@ func (rw *rawWriter) object(i int, n int32) {
 	sort.SliceStable(own, func(a, b int) bool { return bytes.Compare(rw.keyOf(own[a]), rw.keyOf(own[b])) < 0 })
 	items := 0
 	rw.w.open('{')
-	for k := base; k < base+len(own); k++ {
+	for k := base; k < base+len(own) && rw.w.err == nil; k++ {
 		m := rw.members[k]
 		if k+1 < base+len(own) && bytes.Equal(rw.keyOf(m), rw.keyOf(rw.members[k+1])) {
 			continue // a later member has the same key: the last one holds

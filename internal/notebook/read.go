@@ -48,8 +48,7 @@ func readAll(r io.Reader) ([]byte, error) {
 	if size > MaxBytes {
 		return nil, problem.New(problem.TooLarge, "the notebook has %d bytes: at most %d are read", size, MaxBytes)
 	}
-	var buf bytes.Buffer
-	buf.Grow(int(size) + bytes.MinRead)
+	buf := bytes.NewBuffer(make([]byte, 0, int(max(size, 0))+bytes.MinRead)) // Grow would clear it first
 	n, err := buf.ReadFrom(io.LimitReader(r, MaxBytes+1))
 	if err != nil {
 		return nil, problem.Wrap(err, "reading the notebook after %d bytes", n)
@@ -194,8 +193,15 @@ func (d *decoder) cells(nb *Notebook, f *notebookFields) error {
 	if f.cells[0] != '[' {
 		return d.wrongType(f.cells, "cells", "a list of cells")
 	}
+	if d.cellsAtOnce(nb, f.cells, workers()) {
+		return nil
+	}
+	return d.cellsInTurn(nb, f.cells)
+}
+
+func (d *decoder) cellsInTurn(nb *Notebook, list []byte) error {
 	nb.Cells = []*Cell{}
-	for e := d.each(f.cells); e.next(); {
+	for e := d.each(list); e.next(); {
 		d.cell++
 		c, err := d.oneCell(e.val)
 		if err != nil {

@@ -3,6 +3,7 @@ package notebook
 import (
 	"bytes"
 	"fmt"
+	"math/bits"
 	"sort"
 	"unicode/utf8"
 
@@ -139,16 +140,7 @@ func describe(b []byte) string {
 	return fmt.Sprintf("found %q", b[:n])
 }
 
-func (c *checker) space() {
-	for c.pos < len(c.buf) {
-		switch c.buf[c.pos] {
-		case ' ', '\t', '\n', '\r':
-			c.pos++
-		default:
-			return
-		}
-	}
-}
+func (c *checker) space() { c.pos = skipSpace(c.buf, c.pos) }
 
 func (c *checker) value() error {
 	if c.pos >= len(c.buf) {
@@ -417,8 +409,30 @@ func isDigit(b byte) bool { return '0' <= b && b <= '9' }
 
 // skipSpace returns the offset of the first byte at or after i that is no space.
 func skipSpace(buf []byte, i int) int {
-	for i < len(buf) && (buf[i] == ' ' || buf[i] == '\n' || buf[i] == '\t' || buf[i] == '\r') {
-		i++
+	if i < len(buf) && buf[i] <= ' ' {
+		return skipSpaces(buf, i)
+	}
+	return i
+}
+
+// skipSpaces is skipSpace for more than one space, as in front of a line: the
+// blanks are taken eight at a time.
+func skipSpaces(buf []byte, i int) int {
+	for i < len(buf) {
+		switch buf[i] {
+		case ' ', '\n', '\t', '\r':
+			i++
+		default:
+			return i
+		}
+		for i+8 <= len(buf) {
+			x := load(buf[i:]) ^ ones*' '
+			if x != 0 {
+				i += bits.TrailingZeros64(x) / 8
+				break
+			}
+			i += 8
+		}
 	}
 	return i
 }

@@ -18,8 +18,10 @@ import (
 // notebook's orig_nbformat, orig_nbformat_minor and signature, and the cells'
 // trusted flags. What is no UTF-8 is written as U+FFFD. It does not validate.
 //
-// It writes through a buffer of its own in pieces of at most 64 KiB and needs no
-// memory in proportion to the notebook, except for the index of a Raw value.
+// It writes through buffers of its own in pieces of at most 64 KiB and needs no
+// memory in proportion to the notebook, except for the index of a Raw value. The
+// cells of a big notebook are formatted on several cores; w is written to by the
+// caller's goroutine only. It stops soon after the first error of w.
 func (nb *Notebook) Write(w io.Writer) error {
 	wr := writer{w: w, pretty: true, buf: make([]byte, 0, bufferSize)}
 	wr.notebook(nb)
@@ -46,6 +48,7 @@ const (
 // compact in one line. The first error ends all writing.
 type writer struct {
 	w      io.Writer // nil: everything stays in buf
+	out    *batch    // where full buffers go instead; nil: to w
 	buf    []byte
 	pretty bool // indent, and cut text into lists of lines
 	level  int
@@ -55,20 +58,30 @@ type writer struct {
 }
 
 func (w *writer) flush() {
-	if w.w == nil {
+	switch {
+	case w.out != nil:
+		w.handOver()
+	case w.w != nil:
+		w.put(w.buf)
+		w.buf = w.buf[:0]
+	}
+}
+
+func (w *writer) put(piece []byte) {
+	if w.err != nil || len(piece) == 0 {
 		return
 	}
-	if w.err == nil && len(w.buf) > 0 {
-		if _, err := w.w.Write(w.buf); err != nil {
-			w.err = problem.Wrap(err, "writing the notebook")
-		}
+	if _, err := w.w.Write(piece); err != nil {
+		w.err = problem.Wrap(err, "writing the notebook")
 	}
-	w.buf = w.buf[:0]
 }
+
+// streams reports whether buf is emptied when it is full.
+func (w *writer) streams() bool { return w.w != nil || w.out != nil }
 
 // room makes sure that chunk bytes fit into the buffer.
 func (w *writer) room() {
-	if len(w.buf)+chunk > bufferSize && w.w != nil {
+	if len(w.buf)+chunk > bufferSize && w.streams() {
 		w.flush()
 	}
 }
@@ -81,7 +94,10 @@ func (w *writer) fail(format string, args ...any) {
 
 // raw appends text of any length.
 func (w *writer) raw(s string) {
-	for len(s) > chunk && w.w != nil {
+	for len(s) > chunk && w.streams() {
+		if w.err != nil {
+			return
+		}
 		w.room()
 		w.buf = append(w.buf, s[:chunk]...)
 		s = s[chunk:]
@@ -109,11 +125,15 @@ func (w *writer) newline() {
 	if !w.pretty {
 		return
 	}
-	w.buf = append(w.buf, '\n')
-	for range w.level {
+	n := w.level
+	w.buf = append(w.buf, indent[:1+min(n, len(indent)-1)]...)
+	for ; n >= len(indent); n-- {
 		w.buf = append(w.buf, ' ')
 	}
 }
+
+// indent begins a line.
+const indent = "\n                                "
 
 // close ends an array or object of n items.
 func (w *writer) close(b byte, n int) {
@@ -141,6 +161,9 @@ func (w *writer) colon() {
 
 // str writes a string.
 func (w *writer) str(s string) {
+	if w.err != nil {
+		return
+	}
 	w.room()
 	w.buf = append(w.buf, '"')
 	if utf8.ValidString(s) {
@@ -230,7 +253,7 @@ func (w *writer) lines(s string) {
 	}
 	n := 0
 	w.open('[')
-	for ; s != ""; n++ {
+	for ; s != "" && w.err == nil; n++ {
 		end := firstLine(s)
 		w.item(n)
 		w.str(s[:end])
@@ -297,12 +320,9 @@ func (w *writer) notebook(nb *Notebook) {
 		switch name {
 		case "cells":
 			w.open('[')
-			for i, c := range nb.Cells {
-				w.item(i)
-				w.cell = i + 1
-				w.writeCell(c)
+			if !w.cellsAtOnce(nb.Cells, workers()) {
+				w.cells(nb.Cells, 0, len(nb.Cells))
 			}
-			w.cell = 0
 			w.close(']', len(nb.Cells))
 		case "metadata":
 			w.object(nb.Metadata, "orig_nbformat", "orig_nbformat_minor", "signature")
@@ -312,6 +332,16 @@ func (w *writer) notebook(nb *Notebook) {
 			w.buf = strconv.AppendInt(w.buf, int64(nb.Minor), 10)
 		}
 	})
+}
+
+// cells writes all[first:end] as items of a list.
+func (w *writer) cells(all []*Cell, first, end int) {
+	for i := first; i < end && w.err == nil; i++ {
+		w.item(i)
+		w.cell = i + 1
+		w.writeCell(all[i])
+	}
+	w.cell = 0
 }
 
 // cellFieldNames holds the names of a cell's fields for every set of flags.
@@ -480,7 +510,7 @@ next:
 
 func (w *writer) list(n int, item func(i int)) {
 	w.open('[')
-	for i := range n {
+	for i := 0; i < n && w.err == nil; i++ {
 		w.item(i)
 		item(i)
 	}
@@ -489,6 +519,9 @@ func (w *writer) list(n int, item func(i int)) {
 
 // any writes a value of an Object or a MimeBundle.
 func (w *writer) any(v any) {
+	if w.err != nil {
+		return
+	}
 	if w.level > 2*MaxDepth {
 		w.fail("nested deeper than %d levels", MaxDepth)
 		return
