@@ -201,7 +201,7 @@ func (s *site) begin(w http.ResponseWriter, r *http.Request, v view) error {
 	h.Set("Content-Type", "text/html; charset=utf-8")
 	h.Set("Content-Security-Policy", csp)
 	h.Set("Cache-Control", "no-store")
-	if err := templates["stream"].ExecuteTemplate(w, "before", v); err != nil {
+	if err := templates()["stream"].ExecuteTemplate(w, "before", v); err != nil {
 		return err
 	}
 	_ = http.NewResponseController(w).Flush()
@@ -209,7 +209,7 @@ func (s *site) begin(w http.ResponseWriter, r *http.Request, v view) error {
 }
 
 func (s *site) end(w http.ResponseWriter) error {
-	return templates["stream"].ExecuteTemplate(w, "after", nil)
+	return templates()["stream"].ExecuteTemplate(w, "after", nil)
 }
 
 // stream writes a page around a notebook as the notebook is rendered.

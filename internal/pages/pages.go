@@ -12,6 +12,7 @@ import (
 	"net/url"
 	"path"
 	"strings"
+	"sync"
 	"time"
 
 	"quire/internal/api"
@@ -156,13 +157,14 @@ var funcs = template.FuncMap{
 	"style":    func() string { return "/static/" + viewer.StylesheetName() },
 }
 
-var templates = func() map[string]*template.Template {
+// templates are parsed when the first page is shown: most commands show none.
+var templates = sync.OnceValue(func() map[string]*template.Template {
 	all := map[string]*template.Template{}
 	for _, name := range []string{"login", "workspace", "rename", "trash", "versions", "diff", "runform", "runs", "run", "error", "stream", "search", "discover"} {
 		all[name] = template.Must(template.New("layout.html").Funcs(funcs).ParseFS(templateFiles, "template/layout.html", "template/"+name+".html"))
 	}
 	return all
-}()
+})
 
 // csp is the policy of every page but the frames.
 const csp = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; " +
@@ -177,7 +179,7 @@ func render(w http.ResponseWriter, r *http.Request, status int, name string, v v
 	v.User, _ = auth.UserFrom(r.Context())
 	v.Now = now
 	var b bytes.Buffer
-	if err := templates[name].Execute(&b, v); err != nil {
+	if err := templates()[name].Execute(&b, v); err != nil {
 		return fmt.Errorf("rendering the page %s: %w", name, err)
 	}
 	h := w.Header()

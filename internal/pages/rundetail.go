@@ -76,7 +76,7 @@ func (s *site) run(w http.ResponseWriter, r *http.Request) error {
 	}
 	opts := s.runOptions(h.Run)
 	opts.HideCode = r.URL.Query().Get("code") == "0"
-	opts.Lead = func(w io.Writer) error { return templates["run"].ExecuteTemplate(w, "head", h) }
+	opts.Lead = func(w io.Writer) error { return templates()["run"].ExecuteTemplate(w, "head", h) }
 	v := view{Title: h.Run.Name() + ": " + word(h.Run.State), Section: "runs", Class: "s-run-page", Crumbs: runCrumbs(h.Run)}
 	return s.stream(w, r, v, nb, opts)
 }

@@ -23,7 +23,7 @@ type otherReader struct {
 // strings and comments by the language's rules, its statements by their ends, its
 // assignments by the form of the statement. Blocks are passed over.
 func inspectOther(language, src string) ([]Definition, []Warning) {
-	rules := others[language]
+	rules := others()[language]
 	if rules == nil {
 		return nil, nil
 	}

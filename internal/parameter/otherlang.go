@@ -3,6 +3,7 @@ package parameter
 import (
 	"regexp"
 	"strings"
+	"sync"
 	"unicode/utf8"
 )
 
@@ -77,98 +78,101 @@ func notWordBefore(m *masker, i int) bool { return !isWord(m.before(i)) }
 // wordBefore reports whether an interpolator's name stands before the quote.
 func wordBefore(m *masker, i int) bool { return isWord(m.before(i)) }
 
-var others = map[string]*otherRules{
-	"R": {
-		line: []string{"#"}, strings: []stringRule{longString, longChars}, special: rawR,
-		trailing: "+-*/^,<>=&|~!:?%$@", skip: words("if for while repeat function"),
-		assign:  regexp.MustCompile(`^` + rNameForm + `\s*(?:<<-|<-|:=|=)`),
-		reverse: regexp.MustCompile(`->>?\s*` + rNameForm + `\s*$`),
-	},
-	"julia": {
-		line: []string{"#"}, block: [2]string{"#=", "=#"}, nested: true,
-		strings: []stringRule{
-			{open: `"""`, end: `"""`, escape: '\\', lines: true, field: "$("},
-			{open: `"`, end: `"`, escape: '\\', lines: true, field: "$("},
-			{open: "`", end: "`", escape: '\\', lines: true},
-			{open: `'`, end: `'`, escape: '\\', when: notAfterWord},
+// others are compiled when the first cell of such a language is read.
+var others = sync.OnceValue(func() map[string]*otherRules {
+	return map[string]*otherRules{
+		"R": {
+			line: []string{"#"}, strings: []stringRule{longString, longChars}, special: rawR,
+			trailing: "+-*/^,<>=&|~!:?%$@", skip: words("if for while repeat function"),
+			assign:  regexp.MustCompile(`^` + rNameForm + `\s*(?:<<-|<-|:=|=)`),
+			reverse: regexp.MustCompile(`->>?\s*` + rNameForm + `\s*$`),
 		},
-		trailing: "+-*/^,<>=&|~:?\\%",
-		openers:  words("if for while function struct begin let try module baremodule quote macro do abstract primitive"), closers: words("end"),
-		assign: regexp.MustCompile(`^(?:(?:const|global|local)\s+)*` + `([\pL_][\pL\pN_!]*)` + `\s*(?:::\s*([^=]+?)\s*)?=`),
-	},
-	"scala": {
-		line: []string{"//"}, block: [2]string{"/*", "*/"}, nested: true,
-		strings: []stringRule{
-			{open: `"""`, end: `"""`, lines: true, field: "${", when: wordBefore},
-			tripleString,
-			{open: `"`, end: `"`, escape: '\\', field: "${", when: wordBefore},
-			plainString,
-			{open: `'`, end: `'`, escape: '\\', when: isChar},
+		"julia": {
+			line: []string{"#"}, block: [2]string{"#=", "=#"}, nested: true,
+			strings: []stringRule{
+				{open: `"""`, end: `"""`, escape: '\\', lines: true, field: "$("},
+				{open: `"`, end: `"`, escape: '\\', lines: true, field: "$("},
+				{open: "`", end: "`", escape: '\\', lines: true},
+				{open: `'`, end: `'`, escape: '\\', when: notAfterWord},
+			},
+			trailing: "+-*/^,<>=&|~:?\\%",
+			openers:  words("if for while function struct begin let try module baremodule quote macro do abstract primitive"), closers: words("end"),
+			assign: regexp.MustCompile(`^(?:(?:const|global|local)\s+)*` + `([\pL_][\pL\pN_!]*)` + `\s*(?:::\s*([^=]+?)\s*)?=`),
 		},
-		trailing: "+-*/,=<>&|.:", leading: ".",
-		assign: regexp.MustCompile(`^(?:@\S+\s+)*(?:(?:private|protected|final|implicit|lazy|override)\s+)*(?:val|var)\s+` + nameForm + `\s*(?::\s*([^=]+?)\s*)?=`),
-	},
-	"javascript": {
-		line: []string{"//"}, block: [2]string{"/*", "*/"},
-		strings: []stringRule{
-			{open: "`", end: "`", escape: '\\', lines: true, field: "${"}, plainString, plainChars,
+		"scala": {
+			line: []string{"//"}, block: [2]string{"/*", "*/"}, nested: true,
+			strings: []stringRule{
+				{open: `"""`, end: `"""`, lines: true, field: "${", when: wordBefore},
+				tripleString,
+				{open: `"`, end: `"`, escape: '\\', field: "${", when: wordBefore},
+				plainString,
+				{open: `'`, end: `'`, escape: '\\', when: isChar},
+			},
+			trailing: "+-*/,=<>&|.:", leading: ".",
+			assign: regexp.MustCompile(`^(?:@\S+\s+)*(?:(?:private|protected|final|implicit|lazy|override)\s+)*(?:val|var)\s+` + nameForm + `\s*(?::\s*([^=]+?)\s*)?=`),
 		},
-		special: regexLiteral, trailing: "+-*/%,=<>&|^?:.!~", leading: "+-*/%,=<>&|^?:.",
-		assign: regexp.MustCompile(`^(?:(?:export\s+)?(?:const|let|var)\s+)?` + nameForm + `\s*!?(?::\s*([^=]+?)\s*)?=`),
-	},
-	"matlab": {
-		line: []string{"%"}, block: [2]string{"%{\n", "%}"},
-		strings: []stringRule{
-			{open: `"`, end: `"`, doubled: true}, {open: `'`, end: `'`, doubled: true, when: notAfterWord},
+		"javascript": {
+			line: []string{"//"}, block: [2]string{"/*", "*/"},
+			strings: []stringRule{
+				{open: "`", end: "`", escape: '\\', lines: true, field: "${"}, plainString, plainChars,
+			},
+			special: regexLiteral, trailing: "+-*/%,=<>&|^?:.!~", leading: "+-*/%,=<>&|^?:.",
+			assign: regexp.MustCompile(`^(?:(?:export\s+)?(?:const|let|var)\s+)?` + nameForm + `\s*!?(?::\s*([^=]+?)\s*)?=`),
 		},
-		joint: "...", looseJoint: true,
-		openers: words("if for while switch try function parfor spmd classdef"), closers: words("end"),
-		assign: regexp.MustCompile(`^([A-Za-z]\w*)\s*=`),
-	},
-	"C#": {
-		line: []string{"//"}, block: [2]string{"/*", "*/"},
-		strings: []stringRule{
-			tripleString,
-			{open: `$@"`, end: `"`, doubled: true, lines: true, field: "{"},
-			{open: `@$"`, end: `"`, doubled: true, lines: true, field: "{"},
-			{open: `@"`, end: `"`, doubled: true, lines: true},
-			{open: `$"`, end: `"`, escape: '\\', field: "{"},
-			plainString, plainChars,
+		"matlab": {
+			line: []string{"%"}, block: [2]string{"%{\n", "%}"},
+			strings: []stringRule{
+				{open: `"`, end: `"`, doubled: true}, {open: `'`, end: `'`, doubled: true, when: notAfterWord},
+			},
+			joint: "...", looseJoint: true,
+			openers: words("if for while switch try function parfor spmd classdef"), closers: words("end"),
+			assign: regexp.MustCompile(`^([A-Za-z]\w*)\s*=`),
 		},
-		semicolons: true, skip: words("return else using case new throw goto await yield delete"),
-		assign: regexp.MustCompile(`^(?:(?:const|readonly|static|public|private|internal)\s+)*([\pL_][\pL\pN_.]*(?:<[^=()]*>)?\??(?:\[[,\s]*\])*\??)\s+([\pL_][\pL\pN_]*)\s*=`),
-	},
-	"F#": {
-		line: []string{"//"}, block: [2]string{"(*", "*)"}, nested: true,
-		strings: []stringRule{
-			tripleString, {open: `@"`, end: `"`, doubled: true, lines: true}, longString, {open: `'`, end: `'`, escape: '\\', when: isChar},
+		"C#": {
+			line: []string{"//"}, block: [2]string{"/*", "*/"},
+			strings: []stringRule{
+				tripleString,
+				{open: `$@"`, end: `"`, doubled: true, lines: true, field: "{"},
+				{open: `@$"`, end: `"`, doubled: true, lines: true, field: "{"},
+				{open: `@"`, end: `"`, doubled: true, lines: true},
+				{open: `$"`, end: `"`, escape: '\\', field: "{"},
+				plainString, plainChars,
+			},
+			semicolons: true, skip: words("return else using case new throw goto await yield delete"),
+			assign: regexp.MustCompile(`^(?:(?:const|readonly|static|public|private|internal)\s+)*([\pL_][\pL\pN_.]*(?:<[^=()]*>)?\??(?:\[[,\s]*\])*\??)\s+([\pL_][\pL\pN_]*)\s*=`),
 		},
-		layout: true,
-		assign: regexp.MustCompile(`^let\s+(?:(?:mutable|inline|private|internal)\s+)*` + `([\pL_][\pL\pN_']*)` + `\s*(?::\s*([^=]+?)\s*)?=`),
-	},
-	"powershell": {
-		line: []string{"#"}, block: [2]string{"<#", "#>"}, wordComments: true,
-		strings: []stringRule{
-			{open: "@\"\n", end: "\n\"@", lines: true},
-			{open: "@'\n", end: "\n'@", lines: true},
-			{open: `"`, end: `"`, escape: '`', doubled: true, lines: true, field: "$("},
-			{open: `'`, end: `'`, doubled: true, lines: true},
+		"F#": {
+			line: []string{"//"}, block: [2]string{"(*", "*)"}, nested: true,
+			strings: []stringRule{
+				tripleString, {open: `@"`, end: `"`, doubled: true, lines: true}, longString, {open: `'`, end: `'`, escape: '\\', when: isChar},
+			},
+			layout: true,
+			assign: regexp.MustCompile(`^let\s+(?:(?:mutable|inline|private|internal)\s+)*` + `([\pL_][\pL\pN_']*)` + `\s*(?::\s*([^=]+?)\s*)?=`),
 		},
-		joint: "`", trailing: "+-*/,=|",
-		assign: regexp.MustCompile(`^(?:\[([\w.]+(?:\[[\w.]*\])?)\]\s*|\[[^\]]*\]\s*)*\$(?:(?:global|script|local):)?(\w+)\s*=`),
-	},
-	"bash": {
-		line: []string{"#"}, wordComments: true,
-		strings: []stringRule{
-			{open: `$'`, end: `'`, escape: '\\', lines: true},
-			{open: `'`, end: `'`, lines: true},
-			{open: `"`, end: `"`, escape: '\\', lines: true, field: "$("},
-			{open: "`", end: "`", escape: '\\', lines: true},
+		"powershell": {
+			line: []string{"#"}, block: [2]string{"<#", "#>"}, wordComments: true,
+			strings: []stringRule{
+				{open: "@\"\n", end: "\n\"@", lines: true},
+				{open: "@'\n", end: "\n'@", lines: true},
+				{open: `"`, end: `"`, escape: '`', doubled: true, lines: true, field: "$("},
+				{open: `'`, end: `'`, doubled: true, lines: true},
+			},
+			joint: "`", trailing: "+-*/,=|",
+			assign: regexp.MustCompile(`^(?:\[([\w.]+(?:\[[\w.]*\])?)\]\s*|\[[^\]]*\]\s*)*\$(?:(?:global|script|local):)?(\w+)\s*=`),
 		},
-		special: shellSpecial, joint: "\\", trailing: "|&",
-		openers: words("if for while until case select"), closers: words("fi done esac"),
-	},
-}
+		"bash": {
+			line: []string{"#"}, wordComments: true,
+			strings: []stringRule{
+				{open: `$'`, end: `'`, escape: '\\', lines: true},
+				{open: `'`, end: `'`, lines: true},
+				{open: `"`, end: `"`, escape: '\\', lines: true, field: "$("},
+				{open: "`", end: "`", escape: '\\', lines: true},
+			},
+			special: shellSpecial, joint: "\\", trailing: "|&",
+			openers: words("if for while until case select"), closers: words("fi done esac"),
+		},
+	}
+})
 
 var rawOpen = regexp.MustCompile(`^[rR]["'](-*)([(\[{])`)
 
