@@ -8,7 +8,7 @@ export QUIRE_ENV := $(CURDIR)/.quire/python
 .PHONY: help up build test check bench fuzz clean
 
 help:
-	@echo "make up      set everything up, then run a notebook: the output's path is printed"
+	@echo "make up      set everything up, run a notebook, then the platform: its address is printed"
 	@echo "make test    all tests, with real kernels, a real S3 server and Papermill beside us"
 	@echo "make build   bin/quire"
 	@echo "make check   the quick loop: format, vet, short tests; needs no network"

@@ -14,8 +14,9 @@ import (
 // field is its default; Validate fills them in.
 type Config struct {
 	// Listen is the address to answer on, HOST:PORT; port 0 picks a free one.
-	// Default 127.0.0.1:8888.
-	Listen string `yaml:"listen"`
+	// Default 127.0.0.1:8888, or a free port when that one is taken.
+	Listen  string `yaml:"listen"`
+	anyPort bool   // Listen is the default
 	// Data is the directory that holds everything the server keeps. Default
 	// quire in the user's data directory.
 	Data string `yaml:"data"`
@@ -88,7 +89,7 @@ func (c *Config) Validate() error {
 
 func (c *Config) validateListen() error {
 	if c.Listen == "" {
-		c.Listen = "127.0.0.1:8888"
+		c.Listen, c.anyPort = "127.0.0.1:8888", true
 	}
 	host, _, err := net.SplitHostPort(c.Listen)
 	if err != nil {

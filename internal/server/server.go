@@ -97,7 +97,11 @@ func (s *Server) open(ctx context.Context, opt Options) error {
 		Version: s.version, Log: s.log,
 	})
 	s.index = &search.Index{Store: s.db, Volume: s.volume, Log: s.log}
-	if s.listener, err = net.Listen("tcp", s.cfg.Listen); err != nil {
+	s.listener, err = net.Listen("tcp", s.cfg.Listen)
+	if s.cfg.anyPort && errors.Is(err, syscall.EADDRINUSE) {
+		s.listener, err = net.Listen("tcp", "127.0.0.1:0")
+	}
+	if err != nil {
 		return problem.WrapAs(problem.Unavailable, err, "listening on %s", s.cfg.Listen)
 	}
 	s.http = &http.Server{
