@@ -187,6 +187,9 @@ func newEventLog(name string) (*eventLog, error) {
 // add writes an event at once: whoever watches sees it. A full disk loses
 // events, which tell the story and are not the record.
 func (l *eventLog) add(e engine.Event) {
+	if e.Type == engine.EventSaved {
+		e.Output = "" // a path of this machine
+	}
 	data, err := json.Marshal(e)
 	if err != nil {
 		data = fmt.Appendf(nil, `{"type":%q,"message":"an event could not be written"}`, e.Type)
