@@ -123,6 +123,25 @@ func TestDecodeAtOnceGivesUp(t *testing.T) {
 	}
 }
 
+// TestDecodeAtOnceCounts gives a list of cells as much as it costs, and a little less.
+func TestDecodeAtOnceCounts(t *testing.T) {
+	t.Parallel()
+	list := cellList(map[int]string{0: `{"cell_type": "raw", "metadata": {"tags": [` + strings.Repeat("{},", 1_200_000) + `{}]}, "source": []}`})
+	atOnce, inTurn := bothDecoders(t, list)
+	var nb Notebook
+	if err := inTurn.cellsInTurn(&nb, list); err != nil {
+		t.Fatal(err)
+	}
+	enough := (inTurn.cost - costBase + costPerByte - 1) / costPerByte
+	for n, want := range map[int64]bool{enough: true, enough - 1: false} {
+		d := *atOnce
+		d.doc = d.doc[:n:cap(d.doc)]
+		if got := d.cellsAtOnce(&nb, list, 3); got != want {
+			t.Errorf("a cost of %d and room for %d: decoded is %v, want %v", inTurn.cost, d.mostCost(), got, want)
+		}
+	}
+}
+
 func decodedCells(t *testing.T, list []byte) []*Cell {
 	t.Helper()
 	d, _ := bothDecoders(t, list)
