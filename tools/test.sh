@@ -26,7 +26,10 @@ echo "ok  	python/tests	$python_count tests"
 
 # The race detector needs a C compiler; where there is none, tests run without.
 race=
-if command -v "${CC:-gcc}" >/dev/null 2>&1; then race=-race; fi
+if command -v "${CC:-gcc}" >/dev/null 2>&1; then
+	race=-race
+	export CGO_ENABLED=1
+fi
 go test -C tools -count=1 ./testsum
 go build -C tools -o ../build/tools/testsum ./testsum
 go test $race -count=1 -timeout "${TESTTIMEOUT:-20m}" -json ./... | build/tools/testsum -also "$python_count"
