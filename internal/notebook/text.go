@@ -249,7 +249,7 @@ func appendNumber(dst, text []byte) []byte {
 			return append(dst, '0')
 		}
 		return append(dst, text...)
-	case !exponent && isShortFloat(text, dot):
+	case !exponent && isShortFloat(text, dot), exponent && isShortPower(text):
 		return append(dst, text...)
 	}
 	f, _ := strconv.ParseFloat(string(text), 64) // out of range is ±Inf, as in Python
@@ -270,6 +270,23 @@ func isShortFloat(text []byte, dot int) bool {
 		return true
 	}
 	return len(frac) == 1 || frac[0] != '0' || frac[1] != '0' || len(frac) > 2 && frac[2] != '0'
+}
+
+// isShortPower reports whether text, a number with an exponent, has so few digits
+// and such an exponent that Python's repr of it can only be itself: 1.5e-07.
+func isShortPower(text []byte) bool {
+	if text[0] == '-' {
+		text = text[1:]
+	}
+	n := len(text) - 4
+	if n < 1 || n > 16 || text[n] != 'e' || text[0] == '0' {
+		return false
+	}
+	if n > 1 && (n == 2 || text[1] != '.' || text[n-1] == '0') {
+		return false
+	}
+	power := 10*(text[n+2]-'0') + text[n+3] - '0'
+	return text[n+1] == '-' && power >= 5 || text[n+1] == '+' && power >= 16
 }
 
 // appendFloat appends f as Python's repr writes it, and NaN, Infinity and
