@@ -47,14 +47,14 @@ func loadNotebook(ctx context.Context, name string) (*notebook.Notebook, error) 
 func getNotebook(ctx context.Context, store storage.Store, at string) (*notebook.Notebook, storage.Info, error) {
 	r, info, err := store.Get(ctx, at, storage.GetOptions{})
 	if err != nil {
-		return nil, info, err
+		return nil, info, unnamed(err, store, at)
 	}
 	defer r.Close() //nolint:errcheck // only read
 	if info.Size > maxNotebook {
 		return nil, info, problem.New(problem.TooLarge, "it has %d bytes: at most %d are read", info.Size, int64(maxNotebook))
 	}
 	nb, err := notebook.Read(sized{r, info.Size})
-	return nb, info, err
+	return nb, info, unnamed(err, store, at)
 }
 
 // sized is a reader that knows how much is to come; -1 when it does not.

@@ -153,9 +153,15 @@ func readPath(ctx context.Context, name string, maxBytes int64) ([]byte, error) 
 	}
 	defer store.Close() //nolint:errcheck // nothing was written
 	data, _, err := storage.ReadAll(ctx, store, at, maxBytes)
+	return data, unnamed(err, store, at)
+}
+
+// unnamed is an error of reading from a store without the words that its caller
+// says as well: what is read.
+func unnamed(err error, store storage.Store, at string) error {
 	var e *problem.Error
 	if errors.As(err, &e) && e.Op == "reading "+store.Location(at) {
-		err = &problem.Error{Kind: e.Kind, Msg: e.Msg, Err: e.Err} // the caller says what it reads
+		return &problem.Error{Kind: e.Kind, Msg: e.Msg, Err: e.Err}
 	}
-	return data, err
+	return err
 }
