@@ -66,14 +66,25 @@ func serve(ctx context.Context, p Process, cfg server.Config, level slog.Level) 
 }
 
 // newAttemptCommand is the process of one attempt at a run. Servers start it.
-func newAttemptCommand(Process) *cobra.Command {
-	return &cobra.Command{
-		Use:    "attempt DIR",
+func newAttemptCommand(p Process) *cobra.Command {
+	warm := false
+	cmd := &cobra.Command{
+		Use:    "attempt DIR | attempt --warm",
 		Short:  "Execute one attempt of a run (started by the server)",
 		Hidden: true,
-		Args:   usageArgs(cobra.ExactArgs(1)),
+		Args: usageArgs(func(cmd *cobra.Command, args []string) error {
+			if warm {
+				return cobra.NoArgs(cmd, args)
+			}
+			return cobra.ExactArgs(1)(cmd, args)
+		}),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if warm {
+				return run.Await(cmd.Context(), "python3", p.Stdin, p.Stdout)
+			}
 			return run.RunAttempt(cmd.Context(), args[0], run.AttemptOptions{})
 		},
 	}
+	cmd.Flags().BoolVar(&warm, "warm", false, "start a kernel, then wait on standard input for the directory")
+	return cmd
 }

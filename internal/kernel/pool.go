@@ -33,7 +33,9 @@ type Pool struct {
 	idle     []*Kernel
 	starting int
 	closed   bool
-	failed   time.Time // when a start failed last: no refill for a while
+	failed   time.Time     // when a start failed last: no refill for a while
+	failure  error         // why
+	first    chan struct{} // closed when the first start has ended
 }
 
 // refillPause is how long a pool does not refill after a kernel that did not
@@ -63,7 +65,7 @@ func NewPoolWith(cfg Config, size int, start func(context.Context, Config) (*Ker
 		cfg.Dir, _ = os.Getwd()
 	}
 	ctx, cancel := context.WithCancel(context.Background())
-	p := &Pool{cfg: cfg, size: size, start: start, ctx: ctx, cancel: cancel}
+	p := &Pool{cfg: cfg, size: size, start: start, ctx: ctx, cancel: cancel, first: make(chan struct{})}
 	p.refill()
 	return p, nil
 }
@@ -73,6 +75,22 @@ func (p *Pool) Ready() int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return len(p.idle)
+}
+
+// Await returns when the pool's first kernel waits, or with the reason why it
+// does not.
+func (p *Pool) Await(ctx context.Context) error {
+	select {
+	case <-ctx.Done():
+		return contextWrap(ctx.Err())
+	case <-p.first:
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if len(p.idle) == 0 && p.failure != nil {
+		return p.failure
+	}
+	return nil
 }
 
 // Get returns a kernel as cfg asks for: a waiting one where it can be made so,
@@ -181,9 +199,12 @@ func (p *Pool) startOne(after time.Duration) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.starting--
+	if p.firstEnds() {
+		defer close(p.first)
+	}
 	if err != nil {
 		if !p.closed {
-			p.failed = time.Now()
+			p.failed, p.failure = time.Now(), err
 			p.cfg.Log.LogAttrs(p.ctx, slog.LevelWarn, "pool could not start a kernel",
 				slog.String("kernel", p.cfg.Spec.Name), slog.String("err", err.Error()))
 		}
@@ -194,6 +215,17 @@ func (p *Pool) startOne(after time.Duration) {
 		return
 	}
 	p.idle = append(p.idle, k)
+}
+
+// firstEnds reports whether no start has ended before. The caller holds mu and
+// closes first.
+func (p *Pool) firstEnds() bool {
+	select {
+	case <-p.first:
+		return false
+	default:
+		return true
+	}
 }
 
 // Close ends the waiting kernels and the starts under way, and returns when

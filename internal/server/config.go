@@ -35,6 +35,10 @@ type Config struct {
 	InsecureBehindProxy bool `yaml:"insecureBehindProxy"`
 	// Permits is how many runs are executed at once. Default 4.
 	Permits int `yaml:"permits"`
+	// WarmRuns is how many processes with a started Python kernel wait for runs,
+	// so that a first cell runs at once: 1 to 16, some 60 MB each; -1 is none.
+	// Default 1.
+	WarmRuns int `yaml:"warmRuns"`
 	// KeepRuns is how long ended runs are kept; 0 is for ever.
 	KeepRuns time.Duration `yaml:"keepRuns"`
 	// QuotaBytes is how much a workspace may hold; 0 is no limit.
@@ -69,6 +73,12 @@ func (c *Config) Validate() error {
 	}
 	if c.Permits < 0 || c.Permits > 1000 {
 		wrong = append(wrong, "permits: must be between 1 and 1000")
+	}
+	if c.WarmRuns == 0 {
+		c.WarmRuns = 1
+	}
+	if c.WarmRuns < -1 || c.WarmRuns > 16 {
+		wrong = append(wrong, "warmRuns: must be between 1 and 16, or -1 for none")
 	}
 	if c.KeepRuns < 0 {
 		wrong = append(wrong, "keepRuns: must be 0 or more")

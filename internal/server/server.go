@@ -11,6 +11,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -38,6 +39,7 @@ type Server struct {
 	volume   *contents.Volume
 	objects  []storage.Store
 	runs     *run.Runs
+	warm     *run.Warm // nil when no process waits for runs
 	index    *search.Index
 	sessions *auth.Sessions
 	listener net.Listener
@@ -93,7 +95,7 @@ func (s *Server) open(ctx context.Context, opt Options) error {
 	}
 	s.runs = run.New(run.Config{
 		Store: s.db, Spool: s.data("spool"), Objects: objects, Volume: s.volume, Files: s.data("files"),
-		Launcher: &run.Processes{Command: opt.Command}, Permits: s.cfg.Permits, Keep: s.cfg.KeepRuns,
+		Launcher: s.launcher(opt.Command), Permits: s.cfg.Permits, Keep: s.cfg.KeepRuns,
 		Version: s.version, Log: s.log,
 	})
 	s.index = &search.Index{Store: s.db, Volume: s.volume, Log: s.log}
@@ -109,6 +111,19 @@ func (s *Server) open(ctx context.Context, opt Options) error {
 		ErrorLog: slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
 	}
 	return nil
+}
+
+// launcher starts attempts with command, from a waiting process where one is
+// wanted.
+func (s *Server) launcher(command []string) run.Launcher {
+	cold := &run.Processes{Command: command}
+	if s.cfg.WarmRuns < 1 || len(command) == 0 {
+		return cold
+	}
+	s.warm = &run.Warm{
+		Next: cold, Command: append(slices.Clone(command), "--warm"), Dir: s.data("spool"), Size: s.cfg.WarmRuns, Log: s.log,
+	}
+	return s.warm
 }
 
 func (s *Server) data(names ...string) string {
@@ -254,6 +269,12 @@ func (s *Server) Serve(ctx context.Context) error {
 	}
 	defer s.runs.Stop()
 	defer s.index.Stop()
+	if s.warm != nil {
+		if err := s.warm.Start(); err != nil {
+			return err
+		}
+		defer s.warm.Stop()
+	}
 	if s.sampled {
 		s.runSample(ctx)
 	}
