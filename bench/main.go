@@ -14,8 +14,10 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -23,6 +25,8 @@ import (
 
 type config struct {
 	quire, python, papermill string
+	jupyter, nbconvert       string
+	versitygw                string
 	runs                     int
 	only                     string
 	out                      string
@@ -38,6 +42,9 @@ func main() {
 	flag.StringVar(&cfg.quire, "quire", "bin/quire", "the binary to measure")
 	flag.StringVar(&cfg.python, "python", ".quire/python/bin/python", "the interpreter whose ipykernel both sides use")
 	flag.StringVar(&cfg.papermill, "papermill", os.Getenv("QUIRE_TEST_PAPERMILL"), "Papermill's command; empty leaves its column out")
+	flag.StringVar(&cfg.jupyter, "jupyter", found("jupyter-server"), "jupyter-server's command; empty leaves its figures out")
+	flag.StringVar(&cfg.nbconvert, "nbconvert", withNbconvert("/usr/bin/python3"), "an interpreter that has nbconvert; empty leaves its figures out")
+	flag.StringVar(&cfg.versitygw, "versitygw", os.Getenv("QUIRE_TEST_S3_SERVER"), "a versitygw, for the rows on S3")
 	flag.IntVar(&cfg.runs, "runs", 5, "counted runs of each side")
 	flag.StringVar(&cfg.only, "only", "", "measure only the rows whose name holds this")
 	flag.StringVar(&cfg.out, "out", "", "also write the table to this file")
@@ -57,7 +64,7 @@ func exit(err error) {
 func run(cfg config) error {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	for _, path := range []*string{&cfg.quire, &cfg.python, &cfg.papermill} {
+	for _, path := range []*string{&cfg.quire, &cfg.python, &cfg.papermill, &cfg.jupyter, &cfg.nbconvert, &cfg.versitygw} {
 		if *path == "" {
 			continue
 		}
@@ -77,7 +84,7 @@ func run(cfg config) error {
 	defer os.RemoveAll(dir)
 	cfg.dir = dir
 	var results []result
-	for _, row := range rows {
+	for _, row := range slices.Concat(rows, platformRows) {
 		if !strings.Contains(row.name, cfg.only) {
 			continue
 		}
@@ -96,6 +103,23 @@ func run(cfg config) error {
 		return os.WriteFile(cfg.out, []byte(table), 0o644)
 	}
 	return nil
+}
+
+// found returns the path of a command, empty when it is not there.
+func found(name string) string {
+	path, err := exec.LookPath(name)
+	if err != nil {
+		return ""
+	}
+	return path
+}
+
+// withNbconvert returns the interpreter when it has nbconvert.
+func withNbconvert(python string) string {
+	if exec.Command(python, "-c", "import nbconvert").Run() != nil {
+		return ""
+	}
+	return python
 }
 
 // floorCommand runs the floor over the code cells of a notebook, in a process

@@ -26,9 +26,10 @@ func report(cfg config, results []result) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "# Benchmarks\n\nPrinted by `make bench`: one run on one machine; figures are medians of %d runs that alternate between the sides.\n", cfg.runs)
 	fmt.Fprintf(&b, "The floor is a bare message loop on the same kernel: start it, send each cell, read what comes, stop it.\n")
-	fmt.Fprintf(&b, "CPU is that of the command and all it started; memory is the peak of the command's own process, without its kernel.\n\n")
+	fmt.Fprintf(&b, "CPU is that of the command and all it started; memory is the peak of the command's own process, without its kernel.\n")
+	fmt.Fprintf(&b, "The peer is Papermill; of the rows of the platform jupyter-server, or nbconvert, where the row names it.\n\n")
 	fmt.Fprintf(&b, "%s, %s\n\n", time.Now().UTC().Format("2006-01-02"), machine(cfg))
-	b.WriteString("| work | must | seen | | Quire | CPU | memory | floor | CPU | Papermill | CPU | memory |\n")
+	b.WriteString("| work | must | seen | | Quire | CPU | memory | floor | CPU | peer | CPU | memory |\n")
 	b.WriteString("|---|---|---|---|---|---|---|---|---|---|---|---|\n")
 	for _, r := range results {
 		over := ""

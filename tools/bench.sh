@@ -4,7 +4,7 @@
 set -eu
 cd "$(dirname "$0")/.."
 tools/python-env.sh
-tools/test-env.sh papermill || echo "bench: Papermill is not here; its column stays empty" >&2
+tools/test-env.sh bench || echo "bench: Papermill is not here; its column stays empty" >&2
 if [ -f build/testenv/env.sh ]; then . build/testenv/env.sh; fi
 mkdir -p build
 go build -trimpath -o build/bench ./bench

@@ -92,6 +92,18 @@ servers() {
 	from_npm azurite
 }
 
+# What only the benchmarks compare with: Debian's jupyter-server and nbconvert.
+# Without them their columns stay empty.
+peers() {
+	command -v jupyter-server >/dev/null 2>&1 && /usr/bin/python3 -c 'import nbconvert' 2>/dev/null && return 0
+	install="apt-get install -y jupyter-server python3-nbconvert"
+	if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then
+		say "test environment: installing jupyter-server and nbconvert from the distribution"
+		{ apt-get update -qq && DEBIAN_FRONTEND=noninteractive $install --no-install-recommends; } >build/peers.log 2>&1 && return 0
+	fi
+	say "test environment: no jupyter-server to compare with. An administrator can: $install"
+}
+
 case ${1:-all} in
 all)
 	papermill
@@ -99,8 +111,12 @@ all)
 	deno
 	servers
 	;;
-papermill) papermill ;;
-*) fail "usage: tools/test-env.sh [all|papermill]" ;;
+bench)
+	papermill
+	from_go versitygw github.com/versity/versitygw/cmd/versitygw
+	peers
+	;;
+*) fail "usage: tools/test-env.sh [all|bench]" ;;
 esac
 
 cat >build/testenv/env.sh.new <<END
