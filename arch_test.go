@@ -138,7 +138,6 @@ func TestAllowedImports(t *testing.T) {
 		{"internal/engine/a_test.go", "quire/internal/kernel/kerneltest"},
 		{"internal/api/a_test.go", "quire/internal/db/sqlite"},
 		{"internal/cli/a.go", "quire/internal/problem"},
-		{"cmd/quire/deps_tmp.go", "quire/internal/server"},
 	} {
 		found, _, err := violations(fstest.MapFS{tt.file: {Data: []byte("package x\nimport \"" + tt.imports + "\"")}})
 		if err != nil || len(found) > 0 {
