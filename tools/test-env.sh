@@ -90,6 +90,7 @@ servers() {
 	from_go versitygw github.com/versity/versitygw/cmd/versitygw
 	from_go fake-gcs-server github.com/fsouza/fake-gcs-server
 	from_npm azurite
+	from_npm jupyterlab-services
 }
 
 # What only the benchmarks compare with: Debian's jupyter-server and nbconvert.
@@ -110,6 +111,7 @@ all)
 	ir
 	deno
 	servers
+	ydoc
 	;;
 bench)
 	papermill
@@ -128,6 +130,8 @@ export QUIRE_TEST_KERNELS=python3,ir,deno
 export QUIRE_TEST_S3_SERVER='$root/build/tools/versitygw'
 export QUIRE_TEST_GCS_SERVER='$root/build/tools/fake-gcs-server'
 export QUIRE_TEST_AZURE_SERVER='$root/build/tools/azurite/node_modules/.bin/azurite-blob'
+export QUIRE_TEST_JUPYTERLAB='$root/build/tools/jupyterlab-services/node_modules'
+export QUIRE_TEST_YDOC='$root/build/tools/ydoc'
 export QUIRE_TEST_PYYAML='$root/.quire/python/bin/python'
 export JUPYTER_PATH='$env/share/jupyter:$root/.quire/python/share/jupyter'
 END

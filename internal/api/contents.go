@@ -2,15 +2,15 @@ package api
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"encoding/base64"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"io"
 	"mime"
 	"net/http"
 	"net/url"
-	"path"
-	"strconv"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -35,7 +35,7 @@ func RegisterContents(rt *Router, volume *contents.Volume) {
 		return Policy{Access: SignedIn, QueryToken: true, MaxBody: maxSaveBody, Doc: d}
 	}
 	get := read(Doc{Summary: "A file or directory, as Jupyter describes it", Response: model{}, Query: map[string]string{
-		"type": "file, directory or notebook", "format": "text, base64 or json", "content": "0 leaves the content out",
+		"type": "file, directory or notebook", "format": "text, base64 or json", "content": "0 leaves the content out", "hash": "1 adds the hash",
 	}})
 	raw := read(Doc{Summary: "The bytes of a file", Query: map[string]string{"download": "1 makes a browser save it"}})
 	rt.Handle("GET /api/contents/{path...}", get, h.at("", h.get))
@@ -92,10 +92,12 @@ type model struct {
 	Path         string        `json:"path"`
 	Type         contents.Type `json:"type"`
 	Writable     bool          `json:"writable"`
-	Created      *time.Time    `json:"created"`
-	LastModified *time.Time    `json:"last_modified"`
+	Created      time.Time     `json:"created"`
+	LastModified time.Time     `json:"last_modified"`
 	MimeType     *string       `json:"mimetype"`
 	Size         *int64        `json:"size"`
+	Hash         *string       `json:"hash"`
+	HashAlgo     *string       `json:"hash_algorithm"`
 	Format       *string       `json:"format"`
 	Content      any           `json:"content"`
 	Message      string        `json:"message,omitempty"`
@@ -103,13 +105,13 @@ type model struct {
 }
 
 func modelOf(e contents.Entry, t target) model {
-	m := model{Name: e.Name, Path: t.shown(e.Path), Type: e.Type, Writable: e.Writable, Version: e.Version}
+	m := model{Name: e.Name, Path: t.shown(e.Path), Type: e.Type, Writable: e.Writable && t.base != "", Version: e.Version}
 	if m.Path == "" {
 		m.Name = ""
 	}
-	if !e.Modified.IsZero() {
-		m.Created, m.LastModified = &e.Created, &e.Modified
-	}
+	// Jupyter's clients refuse a file without times: where nobody knows them it
+	// is 1970, as Jupyter's own server has it.
+	m.Created, m.LastModified = known(e.Created), known(e.Modified)
 	if e.Type != contents.Directory {
 		m.Size = &e.Size
 	}
@@ -117,6 +119,13 @@ func modelOf(e contents.Entry, t target) model {
 		m.MimeType = &e.Mime
 	}
 	return m
+}
+
+func known(t time.Time) time.Time {
+	if t.IsZero() {
+		return time.Unix(0, 0).UTC()
+	}
+	return t
 }
 
 func (h contentsRoutes) get(w http.ResponseWriter, r *http.Request, t target) error {
@@ -137,25 +146,37 @@ func (h contentsRoutes) get(w http.ResponseWriter, r *http.Request, t target) er
 	if err != nil {
 		return err
 	}
+	hash, err := oneOf(q, "hash", "0", "1")
+	if err != nil {
+		return err
+	}
 	e, err := h.volume.Stat(r.Context(), user(r), t.full())
 	if err != nil {
 		return err
 	}
 	if (want == "directory") != (e.Type == contents.Directory) && want != "" {
-		return problem.New(problem.Invalid, "%s is a %s, not a %s", t.path, e.Type, want)
+		return because("bad type", problem.New(problem.Invalid, "%s is a %s, not a %s", t.path, e.Type, want))
 	}
 	m := modelOf(e, t)
-	if e.Type == contents.Notebook && want == "file" {
-		m.Type = contents.File
-	}
 	setModified(w, e.Modified)
-	if content == "0" {
-		return WriteJSON(w, http.StatusOK, m)
-	}
-	if m.Type == contents.Directory {
+	switch {
+	case m.Type == contents.Directory && content == "1":
 		return h.list(w, r, t, m)
+	case content == "1" || hash == "1":
+		return h.content(w, r, t, reading{want: contents.Type(want), format: format, content: content == "1", hash: hash == "1"})
+	case m.Type != contents.Directory && notModified(w, r, fileTag(e)):
+		return nil
 	}
-	return h.content(w, r, t, m, format)
+	m.Type = m.as(contents.Type(want))
+	return WriteJSON(w, http.StatusOK, m)
+}
+
+// as is the type that a file is shown as: what the client asks for.
+func (m model) as(want contents.Type) contents.Type {
+	if want == "" || m.Type == contents.Directory {
+		return m.Type
+	}
+	return want
 }
 
 func oneOf(q url.Values, key string, allowed ...string) (string, error) {
@@ -189,36 +210,82 @@ func (h contentsRoutes) list(w http.ResponseWriter, r *http.Request, t target, m
 		models[i] = modelOf(e, t)
 	}
 	m.Content = models
-	return WriteJSON(w, http.StatusOK, m)
+	return writeTagged(w, r, m)
 }
 
-// content answers with a file's content in the form asked for.
-func (h contentsRoutes) content(w http.ResponseWriter, r *http.Request, t target, m model, format string) error {
-	_, body, err := h.volume.Read(r.Context(), user(r), t.full())
+// A reading is how a client wants to have a file.
+type reading struct {
+	want    contents.Type // "" is what it is
+	format  string        // "" is what fits
+	content bool
+	hash    bool
+}
+
+// content answers with a file's content, or its hash, in the form asked for.
+func (h contentsRoutes) content(w http.ResponseWriter, r *http.Request, t target, how reading) error {
+	e, body, err := h.volume.Read(r.Context(), user(r), t.full())
 	if err != nil {
 		return err
 	}
 	defer body.Close()
+	setModified(w, e.Modified)
+	if notModified(w, r, fileTag(e)) {
+		return nil
+	}
+	if e.Size > maxSaveBody {
+		return problem.New(problem.TooLarge, "%s has %d bytes, at most %d are sent as JSON: use /files", t.path, e.Size, maxSaveBody)
+	}
 	data, err := io.ReadAll(io.LimitReader(body, maxSaveBody))
 	if err != nil {
 		return err
 	}
-	if m.Type == contents.Notebook {
-		nb, err := notebook.Parse(data)
-		if err != nil {
-			return &problem.Error{Kind: problem.Invalid, Op: "Unreadable Notebook: " + t.path, Err: err}
-		}
-		doc, err := jupyterDocument(nb)
-		if err != nil {
-			return err
-		}
-		format, m.Content = "json", doc
-		m.Format = &format
-		return WriteJSON(w, http.StatusOK, m)
+	m := modelOf(e, t)
+	m.Type = m.as(how.want)
+	if how.hash {
+		sum, algorithm := sha256.Sum256(data), "sha256"
+		text := hex.EncodeToString(sum[:])
+		m.Hash, m.HashAlgo = &text, &algorithm
 	}
+	switch {
+	case !how.content:
+	case m.Type == contents.Notebook:
+		err = m.setNotebook(data)
+	default:
+		err = m.setText(data, how.format)
+	}
+	if err != nil {
+		return err
+	}
+	return WriteJSON(w, http.StatusOK, m)
+}
+
+// setNotebook makes a notebook the content. One that breaks the rules of its
+// format is sent with a message that says which.
+func (m *model) setNotebook(data []byte) error {
+	nb, err := notebook.Parse(data)
+	if err != nil {
+		return &problem.Error{Kind: problem.Invalid, Op: "Unreadable Notebook: " + m.Path, Err: err}
+	}
+	if err := nb.Validate(); err != nil {
+		m.Message = clip("Notebook validation failed: "+err.Error(), 4000)
+	}
+	doc, err := jupyterDocument(nb)
+	if err != nil {
+		return err
+	}
+	if !json.Valid(doc) {
+		return problem.New(problem.Invalid, "%s holds NaN or Infinity, which JSON has not: get it from /files", m.Path)
+	}
+	format := "json"
+	m.Format, m.Content = &format, doc
+	return nil
+}
+
+// setText makes the bytes of a file the content, as text where they are.
+func (m *model) setText(data []byte, format string) error {
 	text := utf8.Valid(data)
 	if format == "text" && !text {
-		return problem.New(problem.Invalid, "%s is not UTF-8 text: ask for format=base64", t.path)
+		return because("bad format", problem.New(problem.Invalid, "%s is not UTF-8 text: ask for format=base64", m.Path))
 	}
 	if format == "" || format == "json" {
 		format = "base64"
@@ -238,7 +305,7 @@ func (h contentsRoutes) content(w http.ResponseWriter, r *http.Request, t target
 	if format == "base64" {
 		m.Content = base64.StdEncoding.EncodeToString(data)
 	}
-	return WriteJSON(w, http.StatusOK, m)
+	return nil
 }
 
 // jupyterDocument is a notebook as Jupyter's server sends it: like the file,
@@ -275,6 +342,9 @@ func jupyterDocument(nb *notebook.Notebook) (json.RawMessage, error) {
 // file answers with the bytes of a file: ranges, conditional requests, and a
 // policy under which nothing in it may run or be loaded.
 func (h contentsRoutes) file(w http.ResponseWriter, r *http.Request, t target) error {
+	if e, err := h.volume.Stat(r.Context(), user(r), t.full()); err == nil && e.Type == contents.Directory {
+		return problem.New(problem.Denied, "%s is a directory: only files have bytes", t.path)
+	}
 	e, body, err := h.volume.Read(r.Context(), user(r), t.full())
 	if err != nil {
 		return err
@@ -284,7 +354,7 @@ func (h contentsRoutes) file(w http.ResponseWriter, r *http.Request, t target) e
 	header.Set("Content-Security-Policy", "sandbox; default-src 'none'; img-src data: 'self'; style-src 'unsafe-inline'; frame-ancestors 'self'")
 	header.Set("Content-Type", mimeForBrowser(e))
 	header.Set("Cache-Control", "private, no-cache")
-	header.Set("ETag", `"`+strconv.FormatInt(e.Modified.UnixNano(), 36)+"-"+strconv.FormatInt(e.Size, 36)+`"`)
+	header.Set("ETag", fileTag(e))
 	if r.URL.Query().Get("download") == "1" {
 		header.Set("Content-Disposition", mime.FormatMediaType("attachment", map[string]string{"filename": e.Name}))
 	}
@@ -302,213 +372,4 @@ func mimeForBrowser(e contents.Entry) string {
 		return e.Mime + "; charset=utf-8"
 	}
 	return e.Mime
-}
-
-// A saveModel is what a client sends to save, rename or create.
-type saveModel struct {
-	Type     string          `json:"type"`
-	Format   string          `json:"format"`
-	Path     string          `json:"path"`
-	Ext      string          `json:"ext"`
-	CopyFrom string          `json:"copy_from"`
-	Chunk    *int            `json:"chunk"`
-	Content  json.RawMessage `json:"content"`
-	Base     *int64          `json:"base"` // ours: the version that was changed; without it the client is a plain one
-}
-
-func readModel(r *http.Request) (saveModel, error) {
-	var m saveModel
-	data, err := io.ReadAll(r.Body)
-	if err != nil {
-		return m, err
-	}
-	if len(bytes.TrimSpace(data)) == 0 {
-		return m, nil
-	}
-	// Jupyter's clients send fields of all kinds: unknown ones are ignored.
-	return m, problem.WrapAs(problem.Invalid, json.Unmarshal(data, &m), "reading the request's JSON")
-}
-
-func (h contentsRoutes) put(w http.ResponseWriter, r *http.Request, t target) error {
-	m, err := readModel(r)
-	if err != nil {
-		return err
-	}
-	if m.Chunk != nil {
-		return problem.New(problem.Invalid, "uploads in chunks are taken by the notebook server, not here: send the file whole")
-	}
-	if m.Type == "directory" {
-		if err := h.volume.Mkdir(r.Context(), user(r), t.full()); err != nil && !problem.Is(err, problem.Exists) {
-			return err
-		}
-		return h.answer(w, r, t, http.StatusCreated)
-	}
-	data, err := m.bytes(t.path)
-	if err != nil {
-		return err
-	}
-	opt := contents.SaveOptions{Plain: m.Base == nil}
-	if m.Base != nil {
-		opt.Base = *m.Base
-	}
-	_, statErr := h.volume.Stat(r.Context(), user(r), t.full())
-	saved, err := h.volume.Save(r.Context(), user(r), t.full(), bytes.NewReader(data), opt)
-	if err != nil {
-		return err
-	}
-	status := http.StatusOK
-	if problem.Is(statErr, problem.NotFound) {
-		status = http.StatusCreated
-	}
-	return h.answerVersion(w, r, t, status, saved.Number)
-}
-
-// bytes is the content to save as it is to be on the disk.
-func (m saveModel) bytes(name string) ([]byte, error) {
-	if m.Type == "notebook" || m.Type == "" && strings.HasSuffix(name, ".ipynb") {
-		if len(m.Content) == 0 {
-			return nil, problem.New(problem.Invalid, "there is no content to save")
-		}
-		nb, err := notebook.Parse(m.Content)
-		if err != nil {
-			return nil, problem.Wrap(err, "the notebook to save is not one")
-		}
-		return nb.Bytes()
-	}
-	var text string
-	if err := json.Unmarshal(m.Content, &text); err != nil {
-		return nil, problem.WrapAs(problem.Invalid, err, "content: want a string")
-	}
-	switch m.Format {
-	case "text", "":
-		return []byte(text), nil
-	case "base64":
-		data, err := base64.StdEncoding.DecodeString(strings.NewReplacer("\n", "", "\r", "").Replace(text))
-		return data, problem.WrapAs(problem.Invalid, err, "content")
-	}
-	return nil, problem.New(problem.Invalid, "format=%s: want text or base64", clip(m.Format, 40))
-}
-
-// answer sends what is at t now.
-func (h contentsRoutes) answer(w http.ResponseWriter, r *http.Request, t target, status int) error {
-	return h.answerVersion(w, r, t, status, 0)
-}
-
-// answerVersion is answer with the version that the request made, if any: by
-// now there may be a newer one.
-func (h contentsRoutes) answerVersion(w http.ResponseWriter, r *http.Request, t target, status int, version int64) error {
-	e, err := h.volume.Stat(r.Context(), user(r), t.full())
-	if err != nil {
-		return err
-	}
-	if version > 0 {
-		e.Version = version
-	}
-	setModified(w, e.Modified)
-	if status == http.StatusCreated {
-		w.Header().Set("Location", (&url.URL{Path: path.Join(strings.TrimSuffix(r.URL.Path, "/"), "")}).EscapedPath())
-	}
-	return WriteJSON(w, status, modelOf(e, t))
-}
-
-// post makes a new file with a free name, or a copy; or a checkpoint.
-func (h contentsRoutes) post(w http.ResponseWriter, r *http.Request, t target) error {
-	if p, id, ok := checkpointPath(t.path); ok {
-		t.path = p
-		return h.postCheckpoint(w, r, t, id)
-	}
-	m, err := readModel(r)
-	if err != nil {
-		return err
-	}
-	if e, err := h.volume.Stat(r.Context(), user(r), t.full()); err != nil {
-		return err
-	} else if e.Type != contents.Directory {
-		return problem.New(problem.Invalid, "%s is not a directory", t.path)
-	}
-	if m.CopyFrom != "" {
-		return h.copy(w, r, t, m)
-	}
-	name, insert := "untitled"+dotted(m.Ext), ""
-	body := []byte{}
-	switch {
-	case m.Type == "directory":
-		name, insert = "Untitled Folder", " "
-	case m.Type == "notebook", m.Type == "" && (m.Ext == ".ipynb" || m.Ext == "ipynb"):
-		name = "Untitled.ipynb"
-		if body, err = notebook.New().Bytes(); err != nil {
-			return err
-		}
-	case m.Ext == "":
-		name = "untitled.txt"
-	}
-	if name, err = h.volume.FreeName(r.Context(), user(r), t.full(), name, insert); err != nil {
-		return err
-	}
-	made := target{t.base, strings.Trim(t.path+"/"+name, "/")}
-	if m.Type == "directory" {
-		err = h.volume.Mkdir(r.Context(), user(r), made.full())
-	} else {
-		_, err = h.volume.Save(r.Context(), user(r), made.full(), bytes.NewReader(body), contents.SaveOptions{})
-	}
-	if err != nil {
-		return err
-	}
-	return h.answer(w, r, made, http.StatusCreated)
-}
-
-func dotted(ext string) string {
-	if ext == "" || strings.HasPrefix(ext, ".") {
-		return ext
-	}
-	return "." + ext
-}
-
-func (h contentsRoutes) copy(w http.ResponseWriter, r *http.Request, t target, m saveModel) error {
-	from := target{t.base, strings.Trim(m.CopyFrom, "/")}
-	name := path.Base(from.path)
-	insert := ""
-	if path.Dir("/"+from.path) == path.Clean("/"+t.path) {
-		insert = "-Copy"
-	}
-	name, err := h.volume.FreeName(r.Context(), user(r), t.full(), name, insert)
-	if err != nil {
-		return err
-	}
-	made := target{t.base, strings.Trim(t.path+"/"+name, "/")}
-	if _, err := h.volume.Copy(r.Context(), user(r), from.full(), made.full()); err != nil {
-		return err
-	}
-	return h.answer(w, r, made, http.StatusCreated)
-}
-
-func (h contentsRoutes) patch(w http.ResponseWriter, r *http.Request, t target) error {
-	m, err := readModel(r)
-	if err != nil {
-		return err
-	}
-	to := target{t.base, strings.Trim(m.Path, "/")}
-	if to.path == "" {
-		return problem.New(problem.Invalid, "path: say what the new one is")
-	}
-	if err := h.volume.Rename(r.Context(), user(r), t.full(), to.full()); err != nil {
-		return err
-	}
-	return h.answer(w, r, to, http.StatusOK)
-}
-
-func (h contentsRoutes) remove(w http.ResponseWriter, r *http.Request, t target) error {
-	if p, id, ok := checkpointPath(t.path); ok && id != "" {
-		// Versions are kept: the checkpoint is no more, its version is.
-		if _, err := h.version(r, target{t.base, p}, id); err != nil {
-			return err
-		}
-		w.WriteHeader(http.StatusNoContent)
-		return nil
-	}
-	if err := h.volume.Delete(r.Context(), user(r), t.full()); err != nil {
-		return err
-	}
-	w.WriteHeader(http.StatusNoContent)
-	return nil
 }

@@ -25,8 +25,12 @@ var statuses = map[problem.Kind]int{
 // Status returns the HTTP status for err.
 func Status(err error) int {
 	var tooLarge *http.MaxBytesError
-	if errors.As(err, &tooLarge) {
+	var stale *staleError
+	switch {
+	case errors.As(err, &tooLarge):
 		return http.StatusRequestEntityTooLarge
+	case errors.As(err, &stale):
+		return http.StatusPreconditionFailed
 	}
 	return statuses[problem.KindOf(err)]
 }
@@ -43,6 +47,16 @@ type details struct {
 	Reason    string `json:"reason"`
 }
 
+// A reasoned error has the short reason that Jupyter's clients look for.
+type reasoned struct {
+	error
+	reason string
+}
+
+func (r *reasoned) Unwrap() error { return r.error }
+
+func because(reason string, err error) error { return &reasoned{err, reason} }
+
 // ErrorText returns what a person may see of err. What is our own fault, or
 // comes from a service behind us, stays in the log.
 func ErrorText(err error) string {
@@ -55,11 +69,15 @@ func ErrorText(err error) string {
 }
 
 func writeProblem(w http.ResponseWriter, r *http.Request, status int, err error) {
-	kind := problem.KindOf(err).String()
+	reason := problem.KindOf(err).String()
+	var known *reasoned
+	if errors.As(err, &known) {
+		reason = known.reason
+	}
 	body := details{
 		Type: "about:blank", Title: http.StatusText(status), Status: status,
 		Detail: ErrorText(err), RequestID: RequestID(r.Context()),
-		Message: ErrorText(err), Reason: kind,
+		Message: ErrorText(err), Reason: reason,
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
 	w.WriteHeader(status)

@@ -121,8 +121,37 @@ func (rt *Router) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			problem.New(problem.Denied, "this server does not answer for host %q: add it to hosts in the configuration if it should", clip(r.Host, 80)))
 		return
 	}
+	if h, pattern := rt.mux.Handler(r); pattern == "" {
+		rt.noRoute(rec, r, h)
+		return
+	}
 	rt.mux.ServeHTTP(rec, r)
 }
+
+// noRoute answers what no route takes in the form of all other errors: h knows
+// whether the path or only the method is wrong.
+func (rt *Router) noRoute(w http.ResponseWriter, r *http.Request, h http.Handler) {
+	seen := &unsent{header: http.Header{}}
+	h.ServeHTTP(seen, r)
+	policy := Policy{Page: strings.Contains(r.Header.Get("Accept"), "text/html")}
+	if seen.status == http.StatusMethodNotAllowed {
+		allow := seen.header.Get("Allow")
+		w.Header().Set("Allow", allow)
+		rt.fail(w, r, policy, seen.status, problem.New(problem.Invalid, "%s is not possible at %s, only %s is", clip(r.Method, 20), clip(r.URL.Path, 200), allow))
+		return
+	}
+	rt.fail(w, r, policy, http.StatusNotFound, problem.New(problem.NotFound, "there is nothing at %s", clip(r.URL.Path, 200)))
+}
+
+// unsent is an answer that nobody gets.
+type unsent struct {
+	header http.Header
+	status int
+}
+
+func (u *unsent) Header() http.Header         { return u.header }
+func (u *unsent) Write(b []byte) (int, error) { return len(b), nil }
+func (u *unsent) WriteHeader(status int)      { u.status = status }
 
 // serve runs one route: sign-in, origin, body limit, handler.
 func (rt *Router) serve(w http.ResponseWriter, r *http.Request, pattern string, policy Policy, h Handler) {

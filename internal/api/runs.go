@@ -95,7 +95,7 @@ func (h runRoutes) list(w http.ResponseWriter, r *http.Request) error {
 	if limit := max(f.Limit, 0); len(runs) > 0 && len(runs) == orDefault(limit, 50) {
 		page.Next = runs[len(runs)-1].ID
 	}
-	return WriteJSON(w, http.StatusOK, page)
+	return writeTagged(w, r, page)
 }
 
 func orDefault(n, otherwise int) int {
@@ -110,7 +110,7 @@ func (h runRoutes) get(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	return WriteJSON(w, http.StatusOK, found)
+	return writeTagged(w, r, found)
 }
 
 func (h runRoutes) attempts(w http.ResponseWriter, r *http.Request) error {
@@ -121,7 +121,7 @@ func (h runRoutes) attempts(w http.ResponseWriter, r *http.Request) error {
 	if all == nil {
 		all = []run.Attempt{}
 	}
-	return WriteJSON(w, http.StatusOK, attemptList{all})
+	return writeTagged(w, r, attemptList{all})
 }
 
 func (h runRoutes) cancel(w http.ResponseWriter, r *http.Request) error {

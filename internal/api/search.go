@@ -24,6 +24,6 @@ func RegisterSearch(rt *Router, index *search.Index) {
 		if hits == nil {
 			hits = []search.Hit{}
 		}
-		return WriteJSON(w, http.StatusOK, searchPage{hits})
+		return writeTagged(w, r, searchPage{hits})
 	})
 }

@@ -28,51 +28,63 @@ type checkpoint struct {
 	LastModified time.Time `json:"last_modified"`
 }
 
+func checkpointOf(v contents.Version) checkpoint {
+	return checkpoint{strconv.FormatInt(v.Number, 10), v.Time}
+}
+
 // checkpoints lists those versions that Jupyter's clients may name.
 func (h contentsRoutes) checkpoints(w http.ResponseWriter, r *http.Request, t target) error {
-	all, err := h.volume.Versions(r.Context(), user(r), t.full(), 0, 1000)
+	all, err := h.volume.Checkpoints(r.Context(), user(r), t.full())
 	if err != nil {
 		return err
 	}
 	list := []checkpoint{}
 	for _, v := range all {
-		if v.Cause == contents.Checkpoint {
-			list = append(list, checkpoint{strconv.FormatInt(v.Number, 10), v.Time})
-		}
+		list = append(list, checkpointOf(v))
 	}
-	return WriteJSON(w, http.StatusOK, list)
+	return writeTagged(w, r, list)
 }
 
+// postCheckpoint makes a checkpoint, or makes the file what it was at one.
 func (h contentsRoutes) postCheckpoint(w http.ResponseWriter, r *http.Request, t target, id string) error {
 	if id == "" {
 		v, err := h.volume.AddCheckpoint(r.Context(), user(r), t.full())
 		if err != nil {
 			return err
 		}
-		return WriteJSON(w, http.StatusCreated, checkpoint{strconv.FormatInt(v.Number, 10), v.Time})
+		made := checkpointOf(v)
+		w.Header().Set("Location", strings.TrimSuffix(r.URL.EscapedPath(), "/")+"/"+made.ID)
+		return WriteJSON(w, http.StatusCreated, made)
 	}
-	number, err := h.version(r, t, id)
+	number, err := checkpointNumber(t, id)
 	if err != nil {
 		return err
 	}
-	if _, err := h.volume.RestoreVersion(r.Context(), user(r), t.full(), number); err != nil {
+	if _, err := h.volume.RestoreCheckpoint(r.Context(), user(r), t.full(), number); err != nil {
 		return err
 	}
 	w.WriteHeader(http.StatusNoContent)
 	return nil
 }
 
-// version reads a version's number and sees that the version is there.
-func (h contentsRoutes) version(r *http.Request, t target, id string) (int64, error) {
+func (h contentsRoutes) dropCheckpoint(w http.ResponseWriter, r *http.Request, t target, id string) error {
+	number, err := checkpointNumber(t, id)
+	if err != nil {
+		return err
+	}
+	if err := h.volume.DropCheckpoint(r.Context(), user(r), t.full(), number); err != nil {
+		return err
+	}
+	w.WriteHeader(http.StatusNoContent)
+	return nil
+}
+
+func checkpointNumber(t target, id string) (int64, error) {
 	number, err := strconv.ParseInt(id, 10, 64)
 	if err != nil || number < 1 {
-		return 0, problem.New(problem.NotFound, "%s has no version %q", t.path, clip(id, 40))
+		return 0, problem.New(problem.NotFound, "%s has no checkpoint %q", t.path, clip(id, 40))
 	}
-	_, body, err := h.volume.OpenVersion(r.Context(), user(r), t.full(), number)
-	if err != nil {
-		return 0, err
-	}
-	return number, body.Close()
+	return number, nil
 }
 
 type versionModel struct {
@@ -108,8 +120,10 @@ func (h contentsRoutes) versions(w http.ResponseWriter, r *http.Request, t targe
 			return err
 		}
 		defer body.Close()
+		if notModified(w, r, `"`+string(v.Hash)+`"`) {
+			return nil
+		}
 		w.Header().Set("Content-Type", "application/octet-stream")
-		w.Header().Set("ETag", `"`+string(v.Hash)+`"`)
 		w.Header().Set("Content-Disposition", "attachment")
 		_, err = io.Copy(w, body)
 		return err
@@ -127,7 +141,7 @@ func (h contentsRoutes) versions(w http.ResponseWriter, r *http.Request, t targe
 	if len(all) == limit {
 		page.Next = strconv.FormatInt(all[len(all)-1].Number, 10)
 	}
-	return WriteJSON(w, http.StatusOK, page)
+	return writeTagged(w, r, page)
 }
 
 // restore makes an older version the newest again.

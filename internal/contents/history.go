@@ -5,7 +5,6 @@ import (
 	"io"
 
 	"quire/internal/auth"
-	"quire/internal/problem"
 )
 
 // Versions returns the versions of a file below the number before (0: all),
@@ -59,24 +58,4 @@ func (v *Volume) RestoreVersion(ctx context.Context, u auth.User, path string, n
 		Path: path, Hash: old.Hash, Size: old.Size, Author: u.Name,
 		Time: v.now(), Cause: Restored, Base: head.Version.Number,
 	})
-}
-
-// AddCheckpoint keeps the file as it is now as a version that a Jupyter client
-// can name. When the newest version is that already, it is the checkpoint.
-func (v *Volume) AddCheckpoint(ctx context.Context, u auth.User, path string) (Version, error) {
-	path, err := v.checkWrite(u, path)
-	if err != nil {
-		return Version{}, err
-	}
-	head, err := v.current(ctx, path)
-	if err != nil {
-		return Version{}, err
-	}
-	if head.Version.Number == 0 {
-		return Version{}, problem.New(problem.NotFound, "%s does not exist", path)
-	}
-	version := head.Version
-	version.Author, version.Cause, version.Time = u.Name, Checkpoint, v.now()
-	version.Base = head.Version.Number
-	return v.cfg.Versions.AppendVersion(ctx, Append{Version: version, Side: true})
 }

@@ -57,21 +57,12 @@ func (v *Volume) Used(path string) (int64, error) {
 	return total, disk(err, "counting what %s holds", filepath.ToSlash(workspace))
 }
 
-// checkQuota refuses a save of size bytes that would not fit. What the file
-// held before is not counted off: between two counts the bound is soft by what
-// was saved in ten seconds.
+// checkQuota refuses a save of size bytes that would not fit, and counts it.
+// What the file held before is not counted off: between two counts the bound is
+// soft by what was saved in ten seconds.
 func (v *Volume) checkQuota(path string, size int64) error {
-	if v.cfg.QuotaBytes <= 0 {
-		return nil
-	}
-	used, err := v.Used(path)
-	if err != nil {
+	if err := v.hasRoom(path, size); err != nil || v.cfg.QuotaBytes <= 0 {
 		return err
-	}
-	if used+size > v.cfg.QuotaBytes {
-		workspace, _ := place(path)
-		return problem.New(problem.TooLarge, "saving %s: the workspace %s is full: %.1f of %.1f MiB; delete something or empty its trash",
-			path, workspace, float64(used)/(1<<20), float64(v.cfg.QuotaBytes)/(1<<20))
 	}
 	v.usage.mu.Lock()
 	defer v.usage.mu.Unlock()
@@ -80,4 +71,21 @@ func (v *Volume) checkQuota(path string, size int64) error {
 	u.bytes += size
 	v.usage.used[workspace] = u
 	return nil
+}
+
+// hasRoom fails when size more bytes would not fit.
+func (v *Volume) hasRoom(path string, size int64) error {
+	if v.cfg.QuotaBytes <= 0 {
+		return nil
+	}
+	used, err := v.Used(path)
+	if err != nil {
+		return err
+	}
+	if used+size <= v.cfg.QuotaBytes {
+		return nil
+	}
+	workspace, _ := place(path)
+	return problem.New(problem.TooLarge, "saving %s: the workspace %s is full: %.1f of %.1f MiB; delete something or empty its trash",
+		path, workspace, float64(used)/(1<<20), float64(v.cfg.QuotaBytes)/(1<<20))
 }

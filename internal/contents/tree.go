@@ -159,6 +159,26 @@ func (t *tree) replace(path string, r io.Reader) (fs.FileInfo, error) {
 	return info, disk(syncDir(root, filepath.Dir(name)), "writing %s", path)
 }
 
+// extend writes all that r holds behind what the file at path holds, or, when
+// fresh, instead of it. It is for files that nobody reads before they are
+// whole.
+func (t *tree) extend(path string, r io.Reader, fresh bool) (int64, error) {
+	root, name, err := t.at(path)
+	if err != nil {
+		return 0, err
+	}
+	flags := os.O_WRONLY | os.O_APPEND
+	if fresh {
+		flags |= os.O_CREATE | os.O_TRUNC
+	}
+	file, err := root.OpenFile(name, flags, 0o600)
+	if err != nil {
+		return 0, disk(err, "writing %s", path)
+	}
+	n, err := io.Copy(file, r)
+	return n, disk(errors.Join(err, file.Close()), "writing %s", path)
+}
+
 func writeTemp(root *os.Root, temp string, mode fs.FileMode, r io.Reader) (fs.FileInfo, error) {
 	file, err := root.OpenFile(temp, os.O_WRONLY|os.O_CREATE|os.O_EXCL, mode)
 	if err != nil {

@@ -16,6 +16,7 @@ const (
 	Restored    Cause = "restored"    // an older version was made the newest again
 	Refused     Cause = "refused"     // a save on a stale version; kept, but never the newest
 	Checkpoint  Cause = "checkpoint"  // a Jupyter client asked for one
+	Dropped     Cause = "dropped"     // was a Checkpoint until a Jupyter client deleted it
 	Overwritten Cause = "overwritten" // what a plain Jupyter client's save replaced unseen
 )
 
@@ -77,6 +78,9 @@ type VersionStore interface {
 	ListVersions(ctx context.Context, path string, before int64, limit int) ([]Version, error)
 	// Version returns one version.
 	Version(ctx context.Context, path string, number int64) (Version, error)
+	// DropCheckpoint makes a version of the cause Checkpoint one of the cause
+	// Dropped. One that is no checkpoint is an error of kind NotFound.
+	DropCheckpoint(ctx context.Context, path string, number int64) error
 	// MoveVersions makes the versions of the file at from, and of all files below
 	// it, those of to. What was recorded at to is forgotten.
 	MoveVersions(ctx context.Context, from, to string) error

@@ -50,6 +50,7 @@ type Volume struct {
 	cache   listCache
 	usage   usageCache
 	changes changeHub
+	uploads uploads
 }
 
 // Open opens a volume and finishes the saves that a server before this one
@@ -74,7 +75,8 @@ func Open(ctx context.Context, cfg Config) (*Volume, error) {
 		return nil, err
 	}
 	v := &Volume{cfg: cfg, tree: t}
-	if err := v.recover(ctx); err != nil {
+	// What was being sent when a server before this one ended does not come back.
+	if err := errors.Join(t.removeAll(uploadDir), t.mkdir(uploadDir), v.recover(ctx)); err != nil {
 		return nil, errors.Join(err, v.Close())
 	}
 	return v, nil

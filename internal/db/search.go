@@ -40,8 +40,8 @@ func putDocument(ctx context.Context, tx *sql.Tx, doc search.Document) error {
 	if err := removeDocuments(ctx, tx, doc.Path); err != nil {
 		return err
 	}
-	res, err := tx.ExecContext(ctx, `INSERT INTO search_documents (path, stamp, title, authors, tags, description, modified)
-		VALUES (?, ?, ?, ?, ?, ?, ?)`, doc.Path, doc.Stamp, doc.Title, doc.Authors, doc.Tags, doc.Description, micros(doc.Modified))
+	res, err := tx.ExecContext(ctx, `INSERT INTO search_documents (path, stamp, title, authors, tags, description, image, modified)
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?)`, doc.Path, doc.Stamp, doc.Title, doc.Authors, doc.Tags, doc.Description, doc.Image, micros(doc.Modified))
 	if err != nil {
 		return err
 	}
@@ -110,7 +110,7 @@ func (d *DB) Search(ctx context.Context, words []string, limit int) ([]search.Hi
 
 // Described implements search.Store.
 func (d *DB) Described(ctx context.Context, limit int) ([]search.Document, error) {
-	rows, err := d.read.QueryContext(ctx, `SELECT path, title, authors, tags, description, modified FROM search_documents
+	rows, err := d.read.QueryContext(ctx, `SELECT path, title, authors, tags, description, image, modified FROM search_documents
 		WHERE title <> '' OR tags <> '' ORDER BY modified DESC LIMIT ?`, limit)
 	if err != nil {
 		return nil, problem.WrapAs(problem.Unavailable, err, "listing described notebooks")
@@ -120,7 +120,7 @@ func (d *DB) Described(ctx context.Context, limit int) ([]search.Document, error
 	for rows.Next() {
 		var doc search.Document
 		var modified int64
-		if err := rows.Scan(&doc.Path, &doc.Title, &doc.Authors, &doc.Tags, &doc.Description, &modified); err != nil {
+		if err := rows.Scan(&doc.Path, &doc.Title, &doc.Authors, &doc.Tags, &doc.Description, &doc.Image, &modified); err != nil {
 			return nil, problem.WrapAs(problem.Unavailable, err, "listing described notebooks")
 		}
 		doc.Modified = fromMicros(modified)

@@ -123,6 +123,19 @@ func (d *DB) Version(ctx context.Context, path string, number int64) (contents.V
 	return v, one(err, "version %d of %s", number, path)
 }
 
+// DropCheckpoint implements contents.VersionStore.
+func (d *DB) DropCheckpoint(ctx context.Context, path string, number int64) error {
+	res, err := d.write.ExecContext(ctx, `UPDATE versions SET cause = ? WHERE number = ? AND cause = ?
+		AND document = (SELECT id FROM documents WHERE path = ?)`, string(contents.Dropped), number, string(contents.Checkpoint), path)
+	if err != nil {
+		return problem.WrapAs(problem.Unavailable, err, "dropping a checkpoint of %s", path)
+	}
+	if n, err := res.RowsAffected(); err != nil || n == 0 {
+		return errors.Join(problem.New(problem.NotFound, "%s has no checkpoint %d", path, number), err)
+	}
+	return nil
+}
+
 // MoveVersions implements contents.VersionStore.
 func (d *DB) MoveVersions(ctx context.Context, from, to string) error {
 	return d.tx(ctx, func(tx *sql.Tx) error {

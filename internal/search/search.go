@@ -26,6 +26,7 @@ type Document struct {
 	Authors     string
 	Tags        string // joined by ", "
 	Description string
+	Image       string // "data:image/..." or a URL, as the notebook says; "" for none
 	Modified    time.Time
 	Cells       []Cell
 }
@@ -66,6 +67,7 @@ type Store interface {
 const (
 	maxCellText = 32 << 10 // bytes of one cell
 	maxNotebook = 64 << 20 // bytes of a file that is indexed
+	maxImage    = 64 << 10 // bytes of a picture in the metadata
 	maxWords    = 16
 	walkEvery   = 10 * time.Minute // for what changed outside, unseen
 )
@@ -214,7 +216,7 @@ func documentOf(nb *notebook.Notebook, path string) Document {
 	nteract := nb.Metadata.Object("nteract")
 	d := Document{
 		Path: path, Title: nb.Metadata.String("title"), Authors: names(nb.Metadata["authors"]),
-		Tags: names(nteract["tags"]), Description: nteract.String("description"),
+		Tags: names(nteract["tags"]), Description: nteract.String("description"), Image: imageOf(nteract),
 	}
 	for i, c := range nb.Cells {
 		if text := strings.TrimSpace(c.Source); text != "" {
@@ -222,6 +224,19 @@ func documentOf(nb *notebook.Notebook, path string) Document {
 		}
 	}
 	return d
+}
+
+// imageOf returns the picture that a notebook names for itself: nteract's
+// "image", or the first of its "images".
+func imageOf(nteract notebook.Object) string {
+	image := nteract.String("image")
+	if list, ok := nteract["images"].([]any); image == "" && ok && len(list) > 0 {
+		image, _ = list[0].(string)
+	}
+	if len(image) > maxImage {
+		return ""
+	}
+	return image
 }
 
 // names joins a list of strings, or of objects that have a name.

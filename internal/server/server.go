@@ -130,6 +130,12 @@ func (s *Server) data(names ...string) string {
 	return filepath.Join(append([]string{s.cfg.Data}, names...)...)
 }
 
+// How long the lock of the data directory is waited for.
+const (
+	lockGrace = time.Second
+	lockPoll  = 20 * time.Millisecond
+)
+
 // takeData makes the data directory, sees that it is ours alone, and locks it:
 // two servers on one directory would undo each other.
 func (s *Server) takeData() error {
@@ -146,10 +152,17 @@ func (s *Server) takeData() error {
 	if s.lock, err = os.OpenFile(s.data("lock"), os.O_RDWR|os.O_CREATE, 0o600); err != nil {
 		return problem.WrapAs(problem.Unavailable, err, "locking the data directory")
 	}
-	if err := syscall.Flock(int(s.lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
-		return problem.New(problem.Exists, "another Quire serves %s already: stop it, or choose another --data", s.cfg.Data)
+	// A server that was killed while it started a process is gone only when that
+	// process has let the lock go, a moment later.
+	for tried := time.Now(); ; time.Sleep(lockPoll) {
+		err := syscall.Flock(int(s.lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
+		if err == nil {
+			return nil
+		}
+		if time.Since(tried) > lockGrace {
+			return problem.New(problem.Exists, "another Quire serves %s already: stop it, or choose another --data", s.cfg.Data)
+		}
 	}
-	return nil
 }
 
 // objectStore opens the part of the objects with the given name.
@@ -240,6 +253,7 @@ func (s *Server) routes() http.Handler {
 	api.RegisterRuns(rt, s.runs)
 	api.RegisterContents(rt, s.volume)
 	api.RegisterSearch(rt, s.index)
+	api.RegisterCommuter(rt, s.index)
 	api.RegisterOpenAPI(rt, s.version)
 	pages.Register(rt, pages.Config{Volume: s.volume, Runs: s.runs, Sessions: s.sessions, Search: s.index, Version: s.version, QuotaBytes: s.cfg.QuotaBytes})
 	return rt
