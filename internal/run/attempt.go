@@ -88,13 +88,13 @@ func (s spool) watchForEnd(ctx context.Context, spec Spec) (context.Context, fun
 	go func() {
 		defer tick.Stop()
 		for {
+			if _, err := os.Stat(s.path(cancelFile)); err == nil {
+				cancel(errCancel)
+			}
 			select {
 			case <-ctx.Done():
 				return
 			case <-tick.C:
-				if _, err := os.Stat(s.path(cancelFile)); err == nil {
-					cancel(errCancel)
-				}
 			}
 		}
 	}()

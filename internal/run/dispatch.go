@@ -33,7 +33,11 @@ func (s *Runs) Start(ctx context.Context) error {
 	}
 	ctx, s.stop = context.WithCancel(context.WithoutCancel(ctx))
 	for _, a := range live {
-		s.watch(ctx, a, s.now())
+		since := a.Claimed
+		if !spoolOf(s.cfg.Spool, a.Run, a.Number).prepared() {
+			since = time.Time{} // the server before this one did not come to launch it
+		}
+		s.watch(ctx, a, since)
 	}
 	s.done.Go(func() { s.dispatch(ctx) })
 	s.done.Go(func() { s.publishLoop(ctx) })
@@ -77,12 +81,15 @@ func (s *Runs) dispatchOne(ctx context.Context) (more bool, err error) {
 	if err != nil || !ok {
 		return false, err
 	}
-	if err := s.launch(ctx, r, a); err != nil {
-		s.lose(ctx, a, err.Error())
-		return true, err
+	since := s.now()
+	if err = s.launch(ctx, r, a); err != nil {
+		if s.lose(ctx, a, err.Error()) {
+			return true, err
+		}
+		since = time.Time{} // the records cannot take it now, say: who follows it tries again
 	}
-	s.watch(ctx, a, s.now())
-	return true, nil
+	s.watch(ctx, a, since)
+	return err == nil, err
 }
 
 func (s *Runs) launch(ctx context.Context, r Run, a Attempt) error {
@@ -104,7 +111,8 @@ func (s *Runs) launch(ctx context.Context, r Run, a Attempt) error {
 	return s.cfg.Launcher.Launch(ctx, string(sp))
 }
 
-// watch follows an attempt to its end in a goroutine of its own.
+// watch follows an attempt to its end in a goroutine of its own. since is when
+// it was launched: a process has startGrace from then to take it.
 func (s *Runs) watch(ctx context.Context, a Attempt, since time.Time) {
 	sp := spoolOf(s.cfg.Spool, a.Run, a.Number)
 	s.mu.Lock()
@@ -128,8 +136,9 @@ func (s *Runs) follow(ctx context.Context, sp spool, a Attempt, since time.Time)
 	defer stop()
 	tick := time.NewTicker(lookEvery)
 	defer tick.Stop()
-	renewed := s.now()
+	renewed, heeded := s.now(), false
 	for {
+		heeded = heeded || s.heedCancel(ctx, a)
 		if s.look(ctx, sp, &a, since) {
 			s.poke()
 			return
@@ -149,6 +158,17 @@ func (s *Runs) follow(ctx context.Context, sp spool, a Attempt, since time.Time)
 	}
 }
 
+// heedCancel tells an attempt to stop when its run was cancelled before there
+// was somebody to tell: while it was being launched, or just before the server
+// ended. ok is false when that is to be tried again.
+func (s *Runs) heedCancel(ctx context.Context, a Attempt) (ok bool) {
+	r, err := s.cfg.Store.Run(ctx, a.Run)
+	if err != nil {
+		return false
+	}
+	return r.CancelledBy == "" || s.askToStop(ctx, a.Run, a.Number)
+}
+
 // look sees what an attempt does and notes it. done is true when there is
 // nothing more to see.
 func (s *Runs) look(ctx context.Context, sp spool, a *Attempt, since time.Time) (done bool) {
@@ -156,6 +176,8 @@ func (s *Runs) look(ctx context.Context, sp spool, a *Attempt, since time.Time) 
 	switch {
 	case err != nil:
 		return s.lose(ctx, *a, "its result cannot be read: "+err.Error())
+	case ended && res.Fence != a.Fence && sp.alive():
+		return false // somebody else's result; the attempt goes on
 	case ended:
 		return s.complete(ctx, *a, res)
 	case a.State == Starting:
@@ -174,6 +196,13 @@ func (s *Runs) look(ctx context.Context, sp spool, a *Attempt, since time.Time) 
 		return false // it lives, or ended just now: the next look tells
 	}
 	return s.lose(ctx, *a, errNoResult.Error())
+}
+
+// prepared reports whether the spool says what to do: before that, nobody was
+// asked to do it.
+func (s spool) prepared() bool {
+	_, err := os.Stat(s.path(specFile))
+	return err == nil
 }
 
 // started reports whether a process ever took the attempt.

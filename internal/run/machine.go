@@ -18,7 +18,8 @@ type outcome struct {
 // conclude is the whole of the decision: the run after its newest attempt ended
 // with o. It is a pure function, so that the simulation can drive it.
 //
-//   - A success, a cancellation or a timeout ends the run.
+//   - A success, a cancellation or a timeout ends the run. Whoever was told that
+//     a run is asked to stop does not see it succeed afterwards.
 //   - A failure of the notebook is tried again while there are Retries.
 //   - A lost attempt is the platform's fault: it is tried again up to maxLost
 //     times, whatever Retries says, unless somebody asked to stop.
@@ -46,6 +47,10 @@ func conclude(r Run, o outcome) Run {
 		}
 	case Cancelled:
 		return end(r, Cancelled, cancelReason(r), o.at)
+	case Succeeded:
+		if r.CancelledBy != "" {
+			return end(r, Cancelled, cancelReason(r)+"; by then every cell had run", o.at)
+		}
 	}
 	return end(r, o.state, o.reason, o.at)
 }

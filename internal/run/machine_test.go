@@ -61,6 +61,8 @@ func check(t *testing.T, seed uint64, step int, r Run, o outcome, failures int) 
 		t.Fatalf("seed %d step %d: tried again after %v", seed, step, r.NotBefore.Sub(o.at))
 	case r.State == Succeeded && o.state != Succeeded:
 		t.Fatalf("seed %d step %d: %s became a success", seed, step, o.state)
+	case r.CancelledBy != "" && r.State == Succeeded:
+		t.Fatalf("seed %d step %d: a run succeeded that was asked to stop", seed, step)
 	case r.CancelledBy != "" && r.State == Queued:
 		t.Fatalf("seed %d step %d: a cancelled run is tried again", seed, step)
 	case r.Lost > maxLost, failures > r.Retries+1:

@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"io/fs"
 	"log/slog"
 	"maps"
 	"path/filepath"
@@ -126,11 +127,18 @@ func (s *Runs) create(ctx context.Context, r Run, source []byte) (Run, error) {
 	}
 	created, err := s.cfg.Store.CreateRun(ctx, r)
 	if err != nil || created.ID != r.ID {
-		// Nothing refers to the copy: the run was not added.
-		_ = s.cfg.Objects.Delete(context.WithoutCancel(ctx), r.ID+"/"+sourceFile)
+		s.dropSource(context.WithoutCancel(ctx), r.ID)
 	}
 	s.poke()
 	return created, err
+}
+
+// dropSource removes the copy of a run that was not added. A failure to add may
+// have come after the adding: then the run is there and needs its source.
+func (s *Runs) dropSource(ctx context.Context, id string) {
+	if _, err := s.cfg.Store.Run(ctx, id); problem.Is(err, problem.NotFound) {
+		_ = s.cfg.Objects.Delete(ctx, id+"/"+sourceFile)
+	}
 }
 
 // source reads the notebook to run and the number of its version.
@@ -247,9 +255,20 @@ func (s *Runs) Cancel(ctx context.Context, u auth.User, id string) (Run, error) 
 		return cancel(r, u.Name, s.now()), nil
 	})
 	if err == nil && !r.State.Ended() {
-		err = problem.WrapAs(problem.Unavailable, spoolOf(s.cfg.Spool, id, r.Attempt).askToStop(), "asking run %s to stop", id)
+		s.askToStop(ctx, id, r.Attempt)
 	}
 	return r, err
+}
+
+// askToStop tells an attempt of a cancelled run. The record is what counts: an
+// attempt that cannot be told now is told by whoever follows it.
+func (s *Runs) askToStop(ctx context.Context, id string, attempt int) (told bool) {
+	err := spoolOf(s.cfg.Spool, id, attempt).askToStop()
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		s.cfg.Log.LogAttrs(ctx, slog.LevelWarn, "an attempt is not told to stop yet",
+			slog.String("run_id", id), slog.Int("attempt", attempt), slog.String("error", err.Error()))
+	}
+	return err == nil
 }
 
 // Retry queues a new run of the same source and parameters as one that has
