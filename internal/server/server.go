@@ -253,7 +253,6 @@ func (s *Server) routes() http.Handler {
 	api.RegisterRuns(rt, s.runs)
 	api.RegisterContents(rt, s.volume)
 	api.RegisterSearch(rt, s.index)
-	api.RegisterCommuter(rt, s.index)
 	api.RegisterOpenAPI(rt, s.version)
 	pages.Register(rt, pages.Config{Volume: s.volume, Runs: s.runs, Sessions: s.sessions, Search: s.index, Version: s.version, QuotaBytes: s.cfg.QuotaBytes})
 	return rt
