@@ -1,23 +1,16 @@
 package server_test
 
 import (
-	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
-	"io"
 	"math/rand/v2"
-	"net/http"
 	"os"
-	"os/exec"
 	"path/filepath"
-	"strconv"
-	"strings"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"testing"
 	"time"
 
@@ -27,155 +20,6 @@ import (
 // The harness starts the real binary on a real database, lets clients save and
 // read while it is paused and killed, and asks a checker afterwards whether
 // what they saw is what one machine that never fails could have shown them.
-
-// rounds is how often the server is killed: QUIRE_TEST_ROUNDS, else 10.
-func rounds(t *testing.T) int {
-	t.Helper()
-	text := os.Getenv("QUIRE_TEST_ROUNDS")
-	if text == "" {
-		return 10
-	}
-	n, err := strconv.Atoi(text)
-	if err != nil || n < 1 {
-		t.Fatalf("QUIRE_TEST_ROUNDS=%s: want a number of rounds", text)
-	}
-	return n
-}
-
-// binary returns the quire to test: QUIRE_TEST_BINARY, else one built here.
-var binary = sync.OnceValues(func() (string, error) {
-	if path := os.Getenv("QUIRE_TEST_BINARY"); path != "" {
-		return filepath.Abs(path)
-	}
-	dir, err := os.MkdirTemp("", "quire-test-")
-	if err != nil {
-		return "", err
-	}
-	path := filepath.Join(dir, "quire")
-	out, err := exec.Command("go", "build", "-o", path, "quire/cmd/quire").CombinedOutput()
-	if err != nil {
-		return "", fmt.Errorf("%w: %s", err, out)
-	}
-	return path, nil
-})
-
-const harnessToken = "a-token-for-the-harness-only"
-
-// A victim is a server that is killed again and again.
-type victim struct {
-	t    *testing.T
-	path string
-	data string
-	env  []string
-	cmd  *exec.Cmd
-	url  atomic.Pointer[string]
-	log  *os.File
-}
-
-func newVictim(t *testing.T, env ...string) *victim {
-	t.Helper()
-	path, err := binary()
-	if err != nil {
-		t.Fatal(err)
-	}
-	v := &victim{t: t, path: path, data: filepath.Join(t.TempDir(), "data"), env: env}
-	if v.log, err = os.Create(filepath.Join(t.TempDir(), "server.log")); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		v.kill()
-		_ = v.log.Close()
-		if t.Failed() {
-			if text, err := os.ReadFile(v.log.Name()); err == nil {
-				t.Logf("the server's log ends with:\n%s", text[max(0, len(text)-4000):])
-			}
-		}
-	})
-	return v
-}
-
-// start returns when the server answers.
-func (v *victim) start() {
-	v.t.Helper()
-	v.cmd = exec.Command(v.path, "up", "--listen", "127.0.0.1:0", "--data", v.data, "--user", "ann")
-	v.cmd.Env = append(append(os.Environ(), "QUIRE_TOKEN="+harnessToken), v.env...)
-	v.cmd.Stderr = v.log
-	out, err := v.cmd.StdoutPipe()
-	if err != nil {
-		v.t.Fatal(err)
-	}
-	if err := v.cmd.Start(); err != nil {
-		v.t.Fatal(err)
-	}
-	line := make([]byte, 0, 256)
-	one := make([]byte, 1)
-	for len(line) == 0 || line[len(line)-1] != '\n' {
-		if _, err := out.Read(one); err != nil {
-			v.t.Fatalf("the server ended before it was ready: %v", err)
-		}
-		line = append(line, one[0])
-	}
-	url, _, _ := strings.Cut(string(line), "?")
-	url = strings.TrimSuffix(url, "/")
-	v.url.Store(&url)
-	go func() { _, _ = io.Copy(io.Discard, out) }()
-}
-
-func (v *victim) kill() {
-	if v.cmd != nil && v.cmd.Process != nil {
-		_ = v.cmd.Process.Kill()
-		_ = v.cmd.Wait()
-		v.cmd = nil
-	}
-}
-
-// hurt pauses the server for a while, then kills it, then starts it again.
-func (v *victim) hurt(rng *rand.Rand) {
-	time.Sleep(time.Duration(20+rng.IntN(100)) * time.Millisecond)
-	if rng.IntN(2) == 0 {
-		_ = v.cmd.Process.Signal(syscall.SIGSTOP)
-		time.Sleep(time.Duration(rng.IntN(60)) * time.Millisecond)
-		_ = v.cmd.Process.Signal(syscall.SIGCONT)
-	}
-	v.kill()
-	v.start()
-}
-
-// call asks the server; ambiguous is true when nobody knows whether it was done.
-func (v *victim) call(ctx context.Context, method, path string, body, out any) (status int, ambiguous bool) {
-	var r io.Reader
-	if body != nil {
-		data, err := json.Marshal(body)
-		if err != nil {
-			v.t.Error(err)
-			return 0, false
-		}
-		r = bytes.NewReader(data)
-	}
-	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
-	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, method, *v.url.Load()+path, r)
-	if err != nil {
-		v.t.Error(err)
-		return 0, false
-	}
-	req.Header.Set("Authorization", "Bearer "+harnessToken)
-	answer, err := http.DefaultClient.Do(req)
-	if err != nil {
-		return 0, true
-	}
-	defer answer.Body.Close()
-	data, err := io.ReadAll(answer.Body)
-	if err != nil || answer.StatusCode >= 500 {
-		return answer.StatusCode, true // a 5xx may have happened
-	}
-	if out != nil && answer.StatusCode < 300 {
-		if err := json.Unmarshal(data, out); err != nil {
-			return answer.StatusCode, true
-		}
-	}
-	return answer.StatusCode, false
-}
 
 // saveOp is one operation on one file, for the checker.
 type saveInput struct {
@@ -278,9 +122,12 @@ func hashOf(body []byte) string {
 	return hex.EncodeToString(sum[:])
 }
 
-func TestSavesSurviveKills(t *testing.T) {
+// TestSavesAndRunsSurviveKills is both histories on one server: people save
+// while notebooks run, and the server and the attempts are paused and killed.
+func TestSavesAndRunsSurviveKills(t *testing.T) {
 	v := newVictim(t)
 	v.start()
+	v.addRunNotebooks()
 	begin := time.Now()
 	clock := func() int64 { return int64(time.Since(begin)) }
 	// New files every few rounds: what stays open in a history makes checking
@@ -290,7 +137,7 @@ func TestSavesSurviveKills(t *testing.T) {
 	renew := func() {
 		var three [3]*history
 		for i := range three {
-			three[i] = &history{path: fmt.Sprintf("f%d.ipynb", len(all)), acked: map[string]int64{}}
+			three[i] = &history{path: fmt.Sprintf("f%06d.ipynb", len(all)), acked: map[string]int64{}}
 			all = append(all, three[i])
 		}
 		current.Store(&three)
@@ -298,26 +145,56 @@ func TestSavesSurviveKills(t *testing.T) {
 	renew()
 	ctx, stop := context.WithCancel(context.Background())
 	var clients sync.WaitGroup
-	for id := range 6 {
+	for id := range 4 {
 		clients.Go(func() {
 			n := 0
 			v.client(ctx, id, func() *history { n++; return current.Load()[n%3] }, clock)
 		})
 	}
+	book := &runBook{}
+	for id := range 2 {
+		clients.Go(func() { v.runner(ctx, id, book) })
+	}
+	clients.Go(func() { v.prowl(ctx) })
 	rng := rand.New(rand.NewPCG(1, 2))
 	for range rounds(t) {
 		v.hurt(rng)
+		v.watchOutputs(book)
 		renew()
 	}
 	stop()
 	clients.Wait()
+	v.settle(book, time.Minute)
+	v.watchOutputs(book)
 	saves := 0
 	for _, h := range all {
 		saves += v.judge(h)
 	}
-	t.Logf("%d rounds, %d acknowledged saves", rounds(t), saves)
-	if saves < rounds(t) {
-		t.Errorf("only %d saves were acknowledged: the harness tests nothing", saves)
+	states := v.judgeRuns(book)
+	t.Logf("%d rounds, %d acknowledged saves, %d submissions, ended runs %v", rounds(t), saves, len(book.all), states)
+	if saves < rounds(t) || states["succeeded"] < rounds(t)/10 {
+		t.Errorf("only %d saves were acknowledged and %d runs succeeded: the harness tests nothing", saves, states["succeeded"])
+	}
+}
+
+// prowl reads the files on the disk again and again, as a kernel or git would:
+// what is there is whole at every moment.
+func (v *victim) prowl(ctx context.Context) {
+	tick := time.NewTicker(2 * time.Millisecond)
+	defer tick.Stop()
+	for ctx.Err() == nil {
+		names, _ := filepath.Glob(filepath.Join(v.data, "files/users/ann/*.ipynb"))
+		for _, name := range names[max(0, len(names)-6):] {
+			data, err := os.ReadFile(name)
+			if err == nil && !json.Valid(data) {
+				v.t.Errorf("%s on the disk holds %d bytes that are no notebook", filepath.Base(name), len(data))
+				return
+			}
+		}
+		select {
+		case <-ctx.Done():
+		case <-tick.C:
+		}
 	}
 }
 

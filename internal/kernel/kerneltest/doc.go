@@ -32,6 +32,8 @@
 //	exit CODE              ends the process at once
 //	signal NAME            sends itself SIGNAME: KILL or TERM
 //	words TEXT             writes to the process's own stderr
+//	note FILE TEXT         appends TEXT to FILE; $NAME in it is a variable of the
+//	                       environment, $PID the process, $NOW the time in nanoseconds
 //	noreply, noidle        leave out the reply, the idle at the end
 //	idleafter DURATION     sends the idle so long after the reply
 //	idlefirst              sends the idle before the reply

@@ -2,6 +2,7 @@ package kerneltest
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -91,7 +92,7 @@ func (c *cell) command(word, rest string) {
 		c.sleep(rest, word == "sleep")
 	case "badsig", "replay", "garbage":
 		c.hostile(word)
-	case "exit", "signal", "words", "child":
+	case "exit", "signal", "words", "child", "note":
 		c.process(word, rest)
 	}
 }
@@ -199,6 +200,8 @@ func (c *cell) process(word, rest string) {
 	switch word {
 	case "words":
 		fmt.Fprintln(os.Stderr, rest)
+	case "note":
+		c.note(rest)
 	case "exit":
 		code, _ := strconv.Atoi(rest)
 		os.Exit(code)
@@ -259,5 +262,28 @@ func (c *cell) result() map[string]any {
 	}
 	return map[string]any{
 		"status": "ok", "execution_count": c.f.count, "user_expressions": map[string]any{}, "payload": c.payload,
+	}
+}
+
+// note appends a line to a file in one write, so that what several processes
+// note is in the order in which it happened.
+func (c *cell) note(rest string) {
+	name, text, _ := strings.Cut(rest, " ")
+	text = os.Expand(text, func(key string) string {
+		switch key {
+		case "PID":
+			return strconv.Itoa(os.Getpid())
+		case "NOW":
+			return strconv.FormatInt(time.Now().UnixNano(), 10)
+		}
+		return os.Getenv(key)
+	})
+	file, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
+	if err == nil {
+		_, err = file.WriteString(text + "\n")
+		err = errors.Join(err, file.Close())
+	}
+	if err != nil {
+		c.err = &cellError{"OSError", err.Error()}
 	}
 }
