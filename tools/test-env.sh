@@ -1,7 +1,7 @@
 #!/bin/sh
 # Makes what the tests compare with and run on, and writes build/testenv/env.sh,
-# which names it all. Everything is below build/ and .quire/, but for R's kernel:
-# as root it is installed from the distribution when it is missing.
+# which names it all. Everything is below build/ and .quire/, but for R's kernel
+# and Chromium: as root they are installed from the distribution when missing.
 set -eu
 umask 022
 root=$(cd "$(dirname "$0")/.." && pwd -P)
@@ -58,6 +58,18 @@ ir() {
 	kernelspec ir R R "$(command -v R)" --slave -e 'IRkernel::main()' --args '{connection_file}'
 }
 
+chromium() {
+	install="apt-get install -y chromium"
+	if ! command -v chromium >/dev/null 2>&1; then
+		[ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1 ||
+			fail "Chromium is not installed (no chromium on PATH). An administrator can: $install"
+		say "test environment: installing Chromium from the distribution"
+		{ apt-get update -qq && DEBIAN_FRONTEND=noninteractive $install --no-install-recommends; } \
+			>build/chromium.log 2>&1 || fail "Chromium cannot be installed ($install):" build/chromium.log
+	fi
+	from_npm browser
+}
+
 # from_npm NAME: installs what tools/NAME/package-lock.json names into build/tools/NAME.
 from_npm() {
 	command -v npm >/dev/null 2>&1 || fail "Node.js with npm is not on PATH; $1 comes from npm"
@@ -90,6 +102,7 @@ servers() {
 	from_go versitygw github.com/versity/versitygw/cmd/versitygw
 	from_go fake-gcs-server github.com/fsouza/fake-gcs-server
 	from_npm azurite
+	from_npm ydoc
 	from_npm jupyterlab-services
 }
 
@@ -109,9 +122,9 @@ case ${1:-all} in
 all)
 	papermill
 	ir
+	chromium
 	deno
 	servers
-	ydoc
 	;;
 bench)
 	papermill
@@ -127,6 +140,8 @@ export QUIRE_ENV='$root/.quire/python'
 export QUIRE_TEST_PYTHON='$root/.quire/python/bin/python'
 export QUIRE_TEST_PAPERMILL='$env/bin/papermill'
 export QUIRE_TEST_KERNELS=python3,ir,deno
+export QUIRE_TEST_CHROMIUM='$(command -v chromium)'
+export QUIRE_TEST_BROWSER='$root/build/tools/browser'
 export QUIRE_TEST_S3_SERVER='$root/build/tools/versitygw'
 export QUIRE_TEST_GCS_SERVER='$root/build/tools/fake-gcs-server'
 export QUIRE_TEST_AZURE_SERVER='$root/build/tools/azurite/node_modules/.bin/azurite-blob'

@@ -197,10 +197,7 @@ func resolve(p, ref string) (string, *url.URL, bool) {
 // begin writes what comes before a page that is written as it goes.
 func (s *site) begin(w http.ResponseWriter, r *http.Request, v view) error {
 	v.Now, v.User = s.cfg.Now(), user(r)
-	h := w.Header()
-	h.Set("Content-Type", "text/html; charset=utf-8")
-	h.Set("Content-Security-Policy", csp)
-	h.Set("Cache-Control", "no-store")
+	setHeader(w.Header(), r)
 	if err := templates()["stream"].ExecuteTemplate(w, "before", v); err != nil {
 		return err
 	}

@@ -170,6 +170,19 @@ var templates = sync.OnceValue(func() map[string]*template.Template {
 const csp = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; " +
 	"frame-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 
+// setHeader sets what every page is sent with. Forms say which page they come
+// from by Origin, which a browser empties under no-referrer even for a page of
+// ours: so the address goes along within this server, and nowhere else. An
+// address with the access token in it goes nowhere at all.
+func setHeader(h http.Header, r *http.Request) {
+	h.Set("Content-Type", "text/html; charset=utf-8")
+	h.Set("Content-Security-Policy", csp)
+	h.Set("Cache-Control", "no-store")
+	if !r.URL.Query().Has("token") {
+		h.Set("Referrer-Policy", "same-origin")
+	}
+}
+
 // show renders a page, wholly or not at all.
 func (s *site) show(w http.ResponseWriter, r *http.Request, status int, name string, v view) error {
 	return render(w, r, status, name, v, s.cfg.Now())
@@ -182,10 +195,7 @@ func render(w http.ResponseWriter, r *http.Request, status int, name string, v v
 	if err := templates()[name].Execute(&b, v); err != nil {
 		return fmt.Errorf("rendering the page %s: %w", name, err)
 	}
-	h := w.Header()
-	h.Set("Content-Type", "text/html; charset=utf-8")
-	h.Set("Content-Security-Policy", csp)
-	h.Set("Cache-Control", "no-store")
+	setHeader(w.Header(), r)
 	w.WriteHeader(status)
 	_, err := b.WriteTo(w)
 	return err

@@ -102,6 +102,26 @@ func TestFormsOfOtherSitesAreRefused(t *testing.T) {
 	}
 }
 
+// TestFormsSayWhereTheyComeFrom holds the policy under which a browser sends the
+// Origin of a page with its forms; under no-referrer it sends "null", which is
+// refused. An address with a token in it goes nowhere.
+func TestFormsSayWhereTheyComeFrom(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	for target, want := range map[string]string{
+		"/login": "same-origin", "/view/users/ann": "same-origin", "/view/users/ann/a.ipynb": "same-origin", "/run/users/ann/a.ipynb": "same-origin",
+		"/view/users/ann/nothing.ipynb": "same-origin", "/?token=wrong": "no-referrer",
+	} {
+		w := b.do(http.MethodGet, target, nil, "")
+		if got := w.Header().Get("Referrer-Policy"); got != want {
+			t.Errorf("%s: Referrer-Policy %q, want %q", target, got, want)
+		}
+		if strings.Contains(w.Body.String(), `name="referrer"`) {
+			t.Errorf("%s: the page has a policy of its own", target)
+		}
+	}
+}
+
 func TestFilesAreChangedByForms(t *testing.T) {
 	t.Parallel()
 	b := setup(t)

@@ -80,7 +80,7 @@ func (p *page) gutter(i int, c *notebook.Cell) {
 			mark = "[*]"
 		}
 	}
-	p.str(`<div class="q-gutter"><a href="#`, p.anchors[i], `" aria-label="Link to cell `, strconv.Itoa(i+1), `">`, mark, "</a></div>\n")
+	p.str(`<div class="q-gutter"><a href="#`, p.anchors[i], `" aria-label="`, mark, `, link to cell `, strconv.Itoa(i+1), `">`, mark, "</a></div>\n")
 }
 
 // band writes what a cell is marked with: its part in the run and its tags.

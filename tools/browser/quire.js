@@ -1,0 +1,118 @@
+// Starts the platform and a browser for the tests, and watches every page: what
+// it complains about, where it asks for things, and what stands in nobody's way.
+import { spawn } from "node:child_process";
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { createRequire } from "node:module";
+import { tmpdir } from "node:os";
+import path from "node:path";
+import { createInterface } from "node:readline";
+
+// The packages are installed below build/, apart from these files.
+const modules = process.env.QUIRE_TEST_BROWSER;
+if (!modules) throw new Error("QUIRE_TEST_BROWSER is not set: run tools/test-env.sh and read build/testenv/env.sh");
+const require = createRequire(path.join(modules, "package.json"));
+const { chromium } = require("playwright-core");
+const axeSource = readFileSync(require.resolve("axe-core/axe.min.js"), "utf8");
+
+const flags = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+  "--disable-background-networking", "--disable-component-update", "--disable-sync"];
+
+// startQuire runs "quire up" on a free port with data of its own, and says where.
+export async function startQuire(options = {}) {
+  const data = mkdtempSync(path.join(tmpdir(), "quire-browser-"));
+  const child = spawn(process.env.QUIRE_TEST_BINARY, ["up", "--listen", "127.0.0.1:0", "--data", path.join(data, "data"), ...(options.args ?? [])],
+    { stdio: ["ignore", "pipe", "pipe"], env: { ...process.env, QUIRE_TOKEN: "", USER: "me" } });
+  let log = "";
+  child.stderr.on("data", (text) => { log += text; });
+  const ended = new Promise((resolve) => child.once("close", (code, signal) => resolve({ code, signal })));
+  child.once("error", (err) => { log += err; });
+  const lines = createInterface({ input: child.stdout });
+  const first = await new Promise((resolve) => {
+    lines.once("line", resolve);
+    lines.once("close", () => resolve(""));
+  });
+  const stop = async () => {
+    child.kill("SIGTERM");
+    const how = await ended;
+    rmSync(data, { recursive: true, force: true });
+    return { ...how, log };
+  };
+  if (!first.startsWith("http://")) {
+    await stop();
+    throw new Error("quire up printed no address: " + first + "\n" + log);
+  }
+  const url = new URL(first);
+  return {
+    base: url.origin, signIn: first, token: url.searchParams.get("token"),
+    // api calls the JSON API as the user does from a script.
+    async api(method, target, body) {
+      const answer = await fetch(url.origin + target, {
+        method, body: body === undefined ? undefined : JSON.stringify(body),
+        headers: { Authorization: "token " + url.searchParams.get("token"), "Content-Type": "application/json" },
+      });
+      const text = await answer.text();
+      if (!answer.ok) throw new Error(`${method} ${target}: ${answer.status} ${text.slice(0, 500)}`);
+      return text ? JSON.parse(text) : null;
+    },
+    // save puts a file below the user's workspace.
+    async save(name, content) {
+      const folders = name.split("/").slice(0, -1);
+      for (let n = 1; n <= folders.length; n++) {
+        await this.api("PUT", "/user/me/api/contents/" + folders.slice(0, n).map(encodeURIComponent).join("/"), { type: "directory" });
+      }
+      const at = "/user/me/api/contents/" + name.split("/").map(encodeURIComponent).join("/");
+      return typeof content === "string"
+        ? this.api("PUT", at, { type: "file", format: "text", content })
+        : this.api("PUT", at, { type: "notebook", format: "json", content });
+    },
+    stop,
+  };
+}
+
+export function startBrowser() {
+  return chromium.launch({ executablePath: process.env.QUIRE_TEST_CHROMIUM, args: flags });
+}
+
+// watched makes a page whose complaints are kept: faults holds them, in words.
+// Anything asked of another host than base is refused and is a fault.
+export async function watched(browser, base, options = {}) {
+  const context = await browser.newContext(options);
+  const faults = [];
+  await context.route("**/*", (route) => {
+    const url = route.request().url();
+    if (url.startsWith(base + "/") || url.startsWith("data:") || url.startsWith("blob:")) return route.continue();
+    faults.push("asked another host: " + url.slice(0, 300));
+    return route.abort();
+  });
+  const page = await context.newPage();
+  page.on("console", (m) => {
+    if (m.type() === "error" || m.type() === "warning") faults.push(`console ${m.type()}: ${m.text().slice(0, 300)} (${m.location().url})`);
+  });
+  page.on("pageerror", (err) => faults.push("script error: " + err));
+  page.on("dialog", (dialog) => { faults.push("dialog: " + dialog.message()); dialog.dismiss(); });
+  return { context, page, faults };
+}
+
+// axe returns what axe-core finds against WCAG 2 A and AA, in words. What stands
+// in the frames of outputs is the notebook's own and is left out.
+export async function axe(page) {
+  await page.evaluate(axeSource);
+  return page.evaluate(async () => {
+    const found = await window.axe.run(document, {
+      iframes: false, resultTypes: ["violations"],
+      runOnly: { type: "tag", values: ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"] },
+    });
+    return found.violations.flatMap((v) => v.nodes.slice(0, 5).map((n) => `${v.id}: ${n.target.join(" ")}: ${n.html.slice(0, 160)} ${(n.any[0] ?? n.all[0] ?? n.none[0])?.message ?? ""}`));
+  });
+}
+
+// until waits for a condition on the side of the test, and says what it waited for.
+export async function until(what, seconds, check) {
+  const end = Date.now() + seconds * 1000;
+  for (;;) {
+    const value = await check();
+    if (value) return value;
+    if (Date.now() > end) throw new Error("waited " + seconds + " s for " + what);
+    await new Promise((resolve) => setTimeout(resolve, 50));
+  }
+}
