@@ -50,6 +50,9 @@ func (v *Volume) Save(ctx context.Context, u auth.User, path string, r io.Reader
 	if err != nil {
 		return Version{}, err
 	}
+	if err := v.Room(); err != nil {
+		return Version{}, problem.Wrap(err, "saving %s", path)
+	}
 	r, large, err := v.peek(path, r)
 	if err != nil {
 		return Version{}, err

@@ -30,6 +30,9 @@ type Config struct {
 	// QuotaBytes is how much one workspace may hold on the volume, its trash
 	// included; 0 is no limit.
 	QuotaBytes int64
+	// Room, when not nil, says why nothing new is taken now: the disk is full. It
+	// is asked before each save.
+	Room func() error
 	// Now is the clock; time.Now when nil.
 	Now func() time.Time
 	// Log gets what nobody waits for; it may be nil.

@@ -121,6 +121,9 @@ func (s *Runs) Submit(ctx context.Context, u auth.User, req Request) (Run, error
 }
 
 func (s *Runs) create(ctx context.Context, r Run, source []byte) (Run, error) {
+	if err := s.cfg.Volume.Room(); err != nil {
+		return Run{}, problem.Wrap(err, "running %s", r.Notebook)
+	}
 	_, err := s.cfg.Objects.Put(ctx, r.ID+"/"+sourceFile, bytes.NewReader(source), storage.PutOptions{IfNotExist: true})
 	if err != nil {
 		return Run{}, problem.Wrap(err, "taking a copy of %s", r.Notebook)

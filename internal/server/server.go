@@ -35,6 +35,7 @@ type Server struct {
 	log      *slog.Logger
 	version  string
 	lock     *os.File
+	reserve  *reserve
 	db       *db.DB
 	volume   *contents.Volume
 	objects  []storage.Store
@@ -79,6 +80,8 @@ func (s *Server) open(ctx context.Context, opt Options) error {
 	if err := s.takeData(); err != nil {
 		return err
 	}
+	s.reserve = &reserve{dir: s.cfg.Data, log: s.log}
+	s.reserve.look(false)
 	var err error
 	if s.db, err = sqlite.Open(ctx, s.data("quire.db")); err != nil {
 		return err
@@ -204,7 +207,7 @@ func (s *Server) openVolume(ctx context.Context) error {
 	}
 	cfg := contents.Config{
 		Dir: s.data("files"), Blobs: &contents.Blobs{Store: blobs}, Versions: s.db, Mounts: mounts,
-		QuotaBytes: s.cfg.QuotaBytes, Log: s.log,
+		QuotaBytes: s.cfg.QuotaBytes, Room: s.reserve.room, Log: s.log,
 	}
 	if s.cfg.Sample {
 		if s.sampled, err = s.addSample(ctx, cfg); err != nil {
@@ -282,6 +285,7 @@ func (s *Server) Serve(ctx context.Context) error {
 	}
 	defer s.runs.Stop()
 	defer s.index.Stop()
+	defer s.keepReserve(ctx)()
 	if s.warm != nil {
 		if err := s.warm.Start(); err != nil {
 			return err
