@@ -7,10 +7,12 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"mime"
 	"net/http"
 	"net/url"
+	"strconv"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -29,7 +31,7 @@ const maxSaveBody = 512 << 20
 // under /api/contents and /files, as Commuter has it; and versions under
 // /api/versions.
 func RegisterContents(rt *Router, volume *contents.Volume) {
-	h := contentsRoutes{volume: volume}
+	h := contentsRoutes{volume: volume, made: &answers{}}
 	read := func(d Doc) Policy { return Policy{Access: SignedIn, QueryToken: true, Doc: d} }
 	write := func(d Doc) Policy {
 		return Policy{Access: SignedIn, QueryToken: true, MaxBody: maxSaveBody, Doc: d}
@@ -56,7 +58,10 @@ func RegisterContents(rt *Router, volume *contents.Volume) {
 	rt.Handle("GET /user/{user}/files/{path...}", raw, h.at("users", h.file))
 }
 
-type contentsRoutes struct{ volume *contents.Volume }
+type contentsRoutes struct {
+	volume *contents.Volume
+	made   *answers
+}
 
 // A target is what a request is about: base is the part of the volume's path
 // that the client does not see.
@@ -158,12 +163,19 @@ func (h contentsRoutes) get(w http.ResponseWriter, r *http.Request, t target) er
 		return because("bad type", problem.New(problem.Invalid, "%s is a %s, not a %s", t.path, e.Type, want))
 	}
 	m := modelOf(e, t)
+	how := reading{want: contents.Type(want), format: format, content: content == "1", hash: hash == "1"}
 	setModified(w, e.Modified)
+	if a := h.made.get(how.key(t, m), fileTag(e)); a != nil && m.Type != contents.Directory {
+		if notModified(w, r, a.tag) {
+			return nil
+		}
+		return a.write(w, r)
+	}
 	switch {
 	case m.Type == contents.Directory && content == "1":
 		return h.list(w, r, t, m)
-	case content == "1" || hash == "1":
-		return h.content(w, r, t, reading{want: contents.Type(want), format: format, content: content == "1", hash: hash == "1"})
+	case how.content || how.hash:
+		return h.content(w, r, t, how)
 	case m.Type != contents.Directory && notModified(w, r, fileTag(e)):
 		return nil
 	}
@@ -202,6 +214,9 @@ func (h contentsRoutes) list(w http.ResponseWriter, r *http.Request, t target, m
 	page, err := h.volume.List(r.Context(), user(r), t.full(), contents.ListOptions{})
 	if err != nil {
 		return err
+	}
+	if !page.Read.IsZero() {
+		w.Header().Set("Age", strconv.Itoa(max(0, int(time.Since(page.Read).Seconds()))))
 	}
 	json := "json"
 	m.Format = &json
@@ -256,7 +271,19 @@ func (h contentsRoutes) content(w http.ResponseWriter, r *http.Request, t target
 	if err != nil {
 		return err
 	}
-	return WriteJSON(w, http.StatusOK, m)
+	if data, err = json.Marshal(m); err != nil {
+		return err
+	}
+	made := &answer{body: append(data, '\n')}
+	if time.Since(e.Modified) > settled {
+		made = h.made.put(how.key(t, modelOf(e, t)), fileTag(e), made.body)
+	}
+	return made.write(w, r)
+}
+
+// key tells apart what the same file is to those who ask for it.
+func (how reading) key(t target, m model) string {
+	return fmt.Sprint(t.base, "\x00", t.path, "\x00", m.Writable, how)
 }
 
 // setNotebook makes a notebook the content. One that breaks the rules of its
