@@ -218,6 +218,9 @@ func (h contentsRoutes) list(w http.ResponseWriter, r *http.Request, t target, m
 	if !page.Read.IsZero() {
 		w.Header().Set("Age", strconv.Itoa(max(0, int(time.Since(page.Read).Seconds()))))
 	}
+	if !page.Read.IsZero() {
+		w.Header().Set("Age", strconv.Itoa(max(0, int(time.Since(page.Read).Seconds()))))
+	}
 	json := "json"
 	m.Format = &json
 	models := make([]model, len(page.Entries))

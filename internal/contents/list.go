@@ -41,6 +41,9 @@ type Page struct {
 	Entries []Entry
 	Next    string // "" on the last page
 	Total   int    // entries that the filter lets through; -1 when not counted
+	// Read is when the folder of an object store was read, which may be up to an
+	// hour ago; zero when the entries are those of this moment.
+	Read time.Time
 }
 
 // List lists a directory. Hidden files, links that lead out, pipes and sockets
@@ -51,12 +54,26 @@ func (v *Volume) List(ctx context.Context, u auth.User, path string, opt ListOpt
 		return Page{}, err
 	}
 	if store, below, ok := v.mount(path); ok {
-		return listMount(ctx, store, path, below, opt)
+		return v.listMount(ctx, store, path, below, opt)
 	}
 	entries, err := v.entries(path)
 	if err != nil {
 		return Page{}, err
 	}
+	page, err := pageOf(entries, opt)
+	if err != nil {
+		return Page{}, err
+	}
+	for i := range page.Entries {
+		e := &page.Entries[i]
+		e.Writable = auth.Allow(u, auth.Write, auth.FileAt(e.Path)) == nil
+	}
+	return page, nil
+}
+
+// pageOf cuts one page out of all entries of a directory, which are ordered by
+// name. The page's entries are its own.
+func pageOf(entries []Entry, opt ListOptions) (Page, error) {
 	entries = filter(entries, opt)
 	order := orderOf(opt.Sort)
 	if opt.Sort != ByName && opt.Sort != "" {
@@ -79,11 +96,7 @@ func (v *Volume) List(ctx context.Context, u auth.User, path string, opt ListOpt
 		entries = entries[:opt.Limit]
 		page.Next = encodeCursor(entries[len(entries)-1])
 	}
-	page.Entries = make([]Entry, len(entries))
-	for i, e := range entries {
-		e.Writable = auth.Allow(u, auth.Write, auth.FileAt(e.Path)) == nil
-		page.Entries[i] = e
-	}
+	page.Entries = slices.Clone(entries)
 	return page, nil
 }
 

@@ -64,32 +64,54 @@ func mountEntry(path string, s storage.Entry) Entry {
 	return e
 }
 
-// listMount lists a prefix of an object store a page at a time, in the store's
-// own order, by name: other orders and filters would ask for all of it, so they
-// hold within the page. All pages are read when no limit is given.
-func listMount(ctx context.Context, store storage.Store, path, below string, opt ListOptions) (Page, error) {
+// storeCursor marks a cursor that is the store's own, for pages that came from
+// the store and not from what is kept of the folder.
+const storeCursor = "store."
+
+// listMount lists a folder of an object store. The first pages by name come
+// from the store while the folder is read in the background; everything else is
+// a look at the whole folder.
+func (v *Volume) listMount(ctx context.Context, store storage.Store, path, below string, opt ListOptions) (Page, error) {
 	if below != "" {
 		below += "/"
 	}
-	out := Page{Total: -1, Next: opt.Cursor}
+	token, fromStore := strings.CutPrefix(opt.Cursor, storeCursor)
+	entries, at, kept := v.folder(store, path, below)
+	simple := opt.Limit > 0 && opt.Filter == "" && opt.Since.IsZero() && (opt.Sort == ByName || opt.Sort == "")
+	if fromStore || !kept && simple && opt.Cursor == "" {
+		return v.listStore(ctx, store, path, below, token, opt.Limit)
+	}
+	if !kept {
+		var err error
+		if entries, at, err = v.mounted.wait(ctx, v.learn(store, path, below)); err != nil {
+			return Page{}, problem.Wrap(err, "listing %s", path)
+		}
+	}
+	page, err := pageOf(entries, opt)
+	page.Read = at
+	return page, err
+}
+
+// listStore lists one page in the store's own order.
+func (v *Volume) listStore(ctx context.Context, store storage.Store, path, below, token string, limit int) (Page, error) {
+	out := Page{Total: -1}
 	for {
-		page, err := store.List(ctx, storage.ListOptions{Prefix: below, Limit: opt.Limit, Token: out.Next})
+		page, err := store.List(ctx, storage.ListOptions{Prefix: below, Limit: limit, Token: token})
 		if err != nil {
 			return Page{}, err
 		}
-		for _, s := range page.Entries {
-			_, name := split(s.Path)
-			if checkName(name) == nil {
-				out.Entries = append(out.Entries, mountEntry(join(path, name), s))
-			}
-		}
-		out.Next = page.Next
-		if page.Next == "" || (opt.Limit > 0 && len(out.Entries) > 0) {
+		out.Entries = appendMounted(out.Entries, path, page.Entries)
+		if token = page.Next; token == "" || len(out.Entries) > 0 {
 			break
 		}
 	}
-	out.Entries = filter(out.Entries, opt)
-	slices.SortFunc(out.Entries, orderOf(opt.Sort))
+	if token == "" {
+		out.Total = len(out.Entries)
+	} else {
+		out.Next = storeCursor + token
+		v.learn(store, path, below)
+	}
+	slices.SortFunc(out.Entries, orderOf(ByName))
 	return out, nil
 }
 

@@ -54,6 +54,7 @@ type Volume struct {
 	usage   usageCache
 	changes changeHub
 	uploads uploads
+	mounted mountIndex
 }
 
 // Open opens a volume and finishes the saves that a server before this one
@@ -78,6 +79,7 @@ func Open(ctx context.Context, cfg Config) (*Volume, error) {
 		return nil, err
 	}
 	v := &Volume{cfg: cfg, tree: t}
+	v.mounted.start()
 	// What was being sent when a server before this one ended does not come back.
 	if err := errors.Join(t.removeAll(uploadDir), t.mkdir(uploadDir), v.recover(ctx)); err != nil {
 		return nil, errors.Join(err, v.Close())
@@ -88,6 +90,7 @@ func Open(ctx context.Context, cfg Config) (*Volume, error) {
 // Close releases the volume. Files still open stay readable.
 func (v *Volume) Close() error {
 	v.cache.close()
+	v.mounted.close()
 	v.changes.close()
 	return v.tree.close()
 }

@@ -59,6 +59,7 @@ type listing struct {
 	Used     int64
 	Quota    int64
 	States   []run.State
+	Read     time.Time // when a folder of an object store was read; zero: now
 }
 
 // A sortLink is a heading of the table that orders it.
@@ -134,7 +135,7 @@ func (s *site) fill(r *http.Request, l *listing, opt contents.ListOptions) error
 	if err != nil {
 		return err
 	}
-	l.Total = page.Total
+	l.Total, l.Read = page.Total, page.Read
 	for _, e := range page.Entries {
 		one := row{Entry: e, URL: "/view/" + escapePath(e.Path)}
 		if found, ok := last[e.Path]; ok {
