@@ -38,7 +38,7 @@ func (v *Volume) Changes() (<-chan string, func()) {
 // changed tells everybody that path is not what it was. The listing that shows
 // it is read anew.
 func (v *Volume) changed(path string) {
-	v.cache.drop(diskPath(v.cfg.Dir, path))
+	v.cache.drop(v.diskPath(path))
 	h := &v.changes
 	h.mu.Lock()
 	defer h.mu.Unlock()

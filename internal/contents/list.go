@@ -109,7 +109,7 @@ func (v *Volume) entries(path string) ([]Entry, error) {
 	if entries, ok := v.cache.get(path); ok {
 		return entries, nil
 	}
-	done := v.cache.begin(v.cfg.Dir, path)
+	done := v.cache.begin(path, v.diskPath(path))
 	found, _, err := v.tree.readDir(path)
 	if err != nil {
 		done(nil, false)
@@ -276,8 +276,7 @@ func (c *listCache) get(path string) ([]Entry, bool) {
 
 // begin watches a directory before it is read. The result is called with what
 // was read; it is kept only when nothing changed meanwhile.
-func (c *listCache) begin(root, path string) func([]Entry, bool) {
-	disk := diskPath(root, path)
+func (c *listCache) begin(path, disk string) func([]Entry, bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	l := c.dirs[disk]

@@ -25,6 +25,9 @@ type Config struct {
 	Versions VersionStore
 	// Mounts are stores shown read-only under mounts/<name>/.
 	Mounts map[string]storage.Store
+	// Homes are workspaces that lie elsewhere: users' names and the directories,
+	// absolute and there already, that are shown as users/<name>/.
+	Homes map[string]string
 	// MaxFileBytes is the largest file that may be saved; 0 is 1 GiB.
 	MaxFileBytes int64
 	// QuotaBytes is how much one workspace may hold on the volume, its trash
@@ -76,6 +79,9 @@ func Open(ctx context.Context, cfg Config) (*Volume, error) {
 	}
 	t, err := openTree(cfg.Dir)
 	if err != nil {
+		return nil, err
+	}
+	if err := t.openHomes(cfg.Homes); err != nil {
 		return nil, err
 	}
 	v := &Volume{cfg: cfg, tree: t}
