@@ -60,10 +60,13 @@ type caller struct {
 
 // CookieName returns the name of the session cookie. Over HTTPS no other host
 // or path can set it; over plain HTTP on loopback the port keeps two servers'
-// cookies apart.
+// cookies apart. Under a base path the cookie is for that path only.
 func (rt *Router) CookieName() string {
-	if rt.cfg.Secure {
+	switch {
+	case rt.cfg.Secure && rt.cfg.Base == "":
 		return "__Host-quire"
+	case rt.cfg.Secure:
+		return "__Secure-quire"
 	}
 	port := "80"
 	if len(rt.cfg.Hosts) > 0 {
@@ -78,7 +81,7 @@ func (rt *Router) CookieName() string {
 // the cookie away.
 func (rt *Router) SetSession(w http.ResponseWriter, secret string) {
 	c := &http.Cookie{
-		Name: rt.CookieName(), Value: secret, Path: "/", HttpOnly: true,
+		Name: rt.CookieName(), Value: secret, Path: rt.URL("/"), HttpOnly: true,
 		Secure: rt.cfg.Secure, SameSite: http.SameSiteLaxMode,
 		MaxAge: int(auth.SessionLife.Seconds()),
 	}
@@ -181,7 +184,16 @@ func nextParam(r *http.Request) string {
 	return url.QueryEscape(next)
 }
 
-// SafeNext returns next when it is a path on this server, and "/" otherwise:
+// SafeNext returns next when it is a path of this server, and its first page
+// otherwise.
+func (rt *Router) SafeNext(next string) string {
+	if next = SafeNext(next); next == "/" || !strings.HasPrefix(next, rt.cfg.Base+"/") {
+		return rt.URL("/")
+	}
+	return next
+}
+
+// SafeNext returns next when it is a path on this host, and "/" otherwise:
 // "//evil", "/\evil" and "https:evil" lead elsewhere in a browser.
 func SafeNext(next string) string {
 	if len(next) > 2048 || !strings.HasPrefix(next, "/") || strings.ContainsAny(next, "\\\t\r\n") {

@@ -100,6 +100,10 @@ func (rt *Router) Handle(pattern string, policy Policy, h Handler) {
 	})
 }
 
+// URL returns the address of a path, which begins with a slash, on this server:
+// under the base path. The URL of "" is the base path.
+func (rt *Router) URL(path string) string { return rt.cfg.Base + path }
+
 // Routes returns all routes in the order of their registration.
 func (rt *Router) Routes() []Route { return slices.Clone(rt.routes) }
 

@@ -16,7 +16,7 @@ import (
 
 // RegisterRuns adds the routes of durable runs under /api/runs.
 func RegisterRuns(rt *Router, runs *run.Runs) {
-	h := runRoutes{runs}
+	h := runRoutes{rt, runs}
 	doc := func(d Doc) Policy { return Policy{Access: SignedIn, Doc: d} }
 	submit := doc(Doc{Summary: "Run a notebook, durably. Idempotency-Key makes a repeated request one run", Request: run.Request{}, Response: run.Run{}, Status: http.StatusCreated})
 	submit.MaxBody = 2 << 20
@@ -36,7 +36,10 @@ func RegisterRuns(rt *Router, runs *run.Runs) {
 	}}), h.events)
 }
 
-type runRoutes struct{ runs *run.Runs }
+type runRoutes struct {
+	rt   *Router
+	runs *run.Runs
+}
 
 // user returns who is asking; the policy has seen to it that somebody is.
 func user(r *http.Request) auth.User {
@@ -57,7 +60,7 @@ func (h runRoutes) submit(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	w.Header().Set("Location", "/api/runs/"+created.ID)
+	w.Header().Set("Location", h.rt.URL("/api/runs/"+created.ID))
 	return WriteJSON(w, http.StatusCreated, created)
 }
 
@@ -137,7 +140,7 @@ func (h runRoutes) retry(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	w.Header().Set("Location", "/api/runs/"+created.ID)
+	w.Header().Set("Location", h.rt.URL("/api/runs/"+created.ID))
 	return WriteJSON(w, http.StatusCreated, created)
 }
 

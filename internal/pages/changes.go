@@ -23,7 +23,7 @@ func (s *site) redirect(w http.ResponseWriter, r *http.Request, to string) error
 }
 
 func (s *site) toFile(w http.ResponseWriter, r *http.Request, p string) error {
-	return s.redirect(w, r, "/view/"+escapePath(p))
+	return s.redirect(w, r, s.to("/view/")+escapePath(p))
 }
 
 func (s *site) toDir(w http.ResponseWriter, r *http.Request, p string) error {
@@ -142,7 +142,7 @@ func (s *site) renameForm(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	return s.show(w, r, http.StatusOK, "rename", view{Title: "Rename " + e.Name, Section: section(r, e.Path), Crumbs: crumbs(e.Path), Data: e})
+	return s.show(w, r, http.StatusOK, "rename", view{Title: "Rename " + e.Name, Section: section(r, e.Path), Crumbs: s.crumbs(e.Path), Data: e})
 }
 
 func (s *site) rename(w http.ResponseWriter, r *http.Request) error {
@@ -213,7 +213,7 @@ func (s *site) trash(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	return s.show(w, r, http.StatusOK, "trash", view{Title: "Trash", Section: section(r, p), Crumbs: crumbs(p), Data: map[string]any{
+	return s.show(w, r, http.StatusOK, "trash", view{Title: "Trash", Section: section(r, p), Crumbs: s.crumbs(p), Data: map[string]any{
 		"Path": p, "Deleted": all,
 	}})
 }
@@ -240,7 +240,7 @@ func (s *site) versions(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	return s.show(w, r, http.StatusOK, "versions", view{Title: "Versions of " + e.Name, Section: section(r, p), Crumbs: crumbs(p), Data: map[string]any{
+	return s.show(w, r, http.StatusOK, "versions", view{Title: "Versions of " + e.Name, Section: section(r, p), Crumbs: s.crumbs(p), Data: map[string]any{
 		"Path": p, "Versions": all, "Notebook": viewer.KindOfFile(e.Name) == viewer.FileNotebook, "Writable": e.Writable,
 	}})
 }
@@ -257,5 +257,5 @@ func (s *site) restoreVersion(w http.ResponseWriter, r *http.Request) error {
 	if _, err := s.cfg.Volume.RestoreVersion(r.Context(), user(r), p, n); err != nil {
 		return err
 	}
-	return s.redirect(w, r, "/versions/"+escapePath(p))
+	return s.redirect(w, r, s.to("/versions/")+escapePath(p))
 }

@@ -47,7 +47,7 @@ func (s *site) diff(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	opts := viewer.Options{Fragment: true, Cache: s.cache, Title: "Compare", Lead: func(w io.Writer) error {
-		return templates()["diff"].ExecuteTemplate(w, "sides", c)
+		return s.look()["diff"].ExecuteTemplate(w, "sides", c)
 	}}
 	if err := s.begin(w, r, v); err != nil {
 		return err

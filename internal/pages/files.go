@@ -83,20 +83,20 @@ func (s *site) viewNotebook(w http.ResponseWriter, r *http.Request, e contents.E
 		opts.Byline = append(opts.Byline, "version "+strconv.FormatInt(number, 10))
 	}
 	opts.Actions = []viewer.Action{
-		{Label: "Run with parameters", URL: "/run/" + at + pinned, Primary: true},
-		{Label: "Clone to my workspace", URL: "/clone/" + at + pinned, Post: true},
-		{Label: "Runs", URL: "/runs?notebook=" + url.QueryEscape(e.Path)},
-		{Label: "Versions", URL: "/versions/" + at},
-		downloads("/view/"+at, pinned),
+		{Label: "Run with parameters", URL: s.to("/run/") + at + pinned, Primary: true},
+		{Label: "Clone to my workspace", URL: s.to("/clone/") + at + pinned, Post: true},
+		{Label: "Runs", URL: s.to("/runs?notebook=") + url.QueryEscape(e.Path)},
+		{Label: "Versions", URL: s.to("/versions/") + at},
+		downloads(s.to("/view/")+at, pinned),
 	}
 	if e.Writable {
 		opts.Actions = append(opts.Actions, viewer.Action{Label: "More", Menu: []viewer.Action{
-			{Label: "Rename or move", URL: "/rename/" + at},
-			{Label: "Duplicate", URL: "/duplicate/" + at, Post: true},
-			{Label: "Delete", URL: "/delete/" + at, Post: true},
+			{Label: "Rename or move", URL: s.to("/rename/") + at},
+			{Label: "Duplicate", URL: s.to("/duplicate/") + at, Post: true},
+			{Label: "Delete", URL: s.to("/delete/") + at, Post: true},
 		}})
 	}
-	return s.stream(w, r, view{Title: e.Name, Section: section(r, e.Path), Crumbs: crumbs(e.Path)}, nb, opts)
+	return s.stream(w, r, view{Title: e.Name, Section: section(r, e.Path), Crumbs: s.crumbs(e.Path)}, nb, opts)
 }
 
 // downloads is the menu of the forms of a notebook at an address.
@@ -149,22 +149,22 @@ func (s *site) options(p string, number int64) viewer.Options {
 		return at + query + "cell=" + strconv.Itoa(cell) + "&output=" + strconv.Itoa(output)
 	}
 	return viewer.Options{
-		Fragment: true, Cache: s.cache, LinkURL: linkURL(p), ImageURL: imageURL(p),
-		FrameURL: func(cell, output int) string { return "/frame/" + part(cell, output) },
+		Fragment: true, Cache: s.cache, LinkURL: s.linkURL(p), ImageURL: s.imageURL(p),
+		FrameURL: func(cell, output int) string { return s.to("/frame/") + part(cell, output) },
 		OutputURL: func(cell, output int, mime string) string {
-			return "/output/" + part(cell, output) + "&mime=" + url.QueryEscape(mime)
+			return s.to("/output/") + part(cell, output) + "&mime=" + url.QueryEscape(mime)
 		},
 	}
 }
 
 // linkURL leads relative links of the file at p to the pages of the files.
-func linkURL(p string) func(string) string {
+func (s *site) linkURL(p string) func(string) string {
 	return func(ref string) string {
 		target, u, ok := resolve(p, ref)
 		if !ok {
 			return ""
 		}
-		to := "/view/" + escapePath(target)
+		to := s.to("/view/") + escapePath(target)
 		if u.Fragment != "" {
 			to += "#" + u.EscapedFragment()
 		}
@@ -173,14 +173,14 @@ func linkURL(p string) func(string) string {
 }
 
 // imageURL leads to pictures in the folder of the file at p, and nowhere else.
-func imageURL(p string) func(string) string {
+func (s *site) imageURL(p string) func(string) string {
 	return func(ref string) string {
 		target, _, ok := resolve(p, ref)
 		dir := path.Dir(p)
 		if !ok || dir != "." && !strings.HasPrefix(target, dir+"/") || !strings.HasPrefix(contents.MimeOf(target), "image/") {
 			return ""
 		}
-		return "/files/" + escapePath(target)
+		return s.to("/files/") + escapePath(target)
 	}
 }
 
@@ -198,7 +198,7 @@ func resolve(p, ref string) (string, *url.URL, bool) {
 func (s *site) begin(w http.ResponseWriter, r *http.Request, v view) error {
 	v.Now, v.User = s.cfg.Now(), user(r)
 	setHeader(w.Header(), r)
-	if err := templates()["stream"].ExecuteTemplate(w, "before", v); err != nil {
+	if err := s.look()["stream"].ExecuteTemplate(w, "before", v); err != nil {
 		return err
 	}
 	_ = http.NewResponseController(w).Flush()
@@ -206,7 +206,7 @@ func (s *site) begin(w http.ResponseWriter, r *http.Request, v view) error {
 }
 
 func (s *site) end(w http.ResponseWriter) error {
-	return templates()["stream"].ExecuteTemplate(w, "after", nil)
+	return s.look()["stream"].ExecuteTemplate(w, "after", nil)
 }
 
 // stream writes a page around a notebook as the notebook is rendered.
@@ -310,11 +310,11 @@ func (s *site) viewFile(w http.ResponseWriter, r *http.Request, e contents.Entry
 	defer body.Close()
 	at := escapePath(e.Path)
 	opts := viewer.Options{
-		Fragment: true, Cache: s.cache, Title: e.Name, LinkURL: linkURL(e.Path), ImageURL: imageURL(e.Path),
+		Fragment: true, Cache: s.cache, Title: e.Name, LinkURL: s.linkURL(e.Path), ImageURL: s.imageURL(e.Path),
 		Byline: []string{byteSize(e.Size)},
 		Actions: []viewer.Action{
-			{Label: "Download", URL: "/files/" + at + "?download=1"},
-			{Label: "Clone to my workspace", URL: "/clone/" + at, Post: true},
+			{Label: "Download", URL: s.to("/files/") + at + "?download=1"},
+			{Label: "Clone to my workspace", URL: s.to("/clone/") + at, Post: true},
 		},
 	}
 	if !e.Modified.IsZero() {
@@ -322,16 +322,16 @@ func (s *site) viewFile(w http.ResponseWriter, r *http.Request, e contents.Entry
 	}
 	if e.Writable {
 		opts.Actions = append(opts.Actions, viewer.Action{Label: "More", Menu: []viewer.Action{
-			{Label: "Versions", URL: "/versions/" + at},
-			{Label: "Rename or move", URL: "/rename/" + at},
-			{Label: "Duplicate", URL: "/duplicate/" + at, Post: true},
-			{Label: "Delete", URL: "/delete/" + at, Post: true},
+			{Label: "Versions", URL: s.to("/versions/") + at},
+			{Label: "Rename or move", URL: s.to("/rename/") + at},
+			{Label: "Duplicate", URL: s.to("/duplicate/") + at, Post: true},
+			{Label: "Delete", URL: s.to("/delete/") + at, Post: true},
 		}})
 	}
-	if err := s.begin(w, r, view{Title: e.Name, Section: section(r, e.Path), Crumbs: crumbs(e.Path)}); err != nil {
+	if err := s.begin(w, r, view{Title: e.Name, Section: section(r, e.Path), Crumbs: s.crumbs(e.Path)}); err != nil {
 		return err
 	}
-	if err := viewer.RenderFile(w, e.Name, body, "/files/"+at, opts); err != nil {
+	if err := viewer.RenderFile(w, e.Name, body, s.to("/files/")+at, opts); err != nil {
 		return err
 	}
 	return s.end(w)

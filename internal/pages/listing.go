@@ -100,7 +100,7 @@ func (s *site) workspace(w http.ResponseWriter, r *http.Request, dir contents.En
 	case p != "":
 		title = path.Base(p)
 	}
-	return s.show(w, r, http.StatusOK, "workspace", view{Title: title, Section: section(r, p), Crumbs: crumbs(p), Data: l})
+	return s.show(w, r, http.StatusOK, "workspace", view{Title: title, Section: section(r, p), Crumbs: s.crumbs(p), Data: l})
 }
 
 // section is the entry of the navigation that a path belongs to.
@@ -137,7 +137,7 @@ func (s *site) fill(r *http.Request, l *listing, opt contents.ListOptions) error
 	}
 	l.Total, l.Read = page.Total, page.Read
 	for _, e := range page.Entries {
-		one := row{Entry: e, URL: "/view/" + escapePath(e.Path)}
+		one := row{Entry: e, URL: s.to("/view/") + escapePath(e.Path)}
 		if found, ok := last[e.Path]; ok {
 			one.Last = &found
 		}
@@ -259,8 +259,8 @@ func (s *site) readme(r *http.Request, l *listing) {
 		return
 	}
 	html, _ := viewer.RenderMarkdown(strings.ToValidUTF8(string(text), "\uFFFD"), viewer.Options{
-		LinkURL: linkURL(name), ImageURL: imageURL(name), Cache: s.cache,
+		LinkURL: s.linkURL(name), ImageURL: s.imageURL(name), Cache: s.cache,
 	})
 	html = viewer.Lower(html)
-	l.Readme, l.ReadmeAt, l.HTML = path.Base(name), "/view/"+escapePath(name), template.HTML(html) //nolint:gosec // sanitized by viewer
+	l.Readme, l.ReadmeAt, l.HTML = path.Base(name), s.to("/view/")+escapePath(name), template.HTML(html) //nolint:gosec // sanitized by viewer
 }

@@ -113,15 +113,15 @@ type view struct {
 type crumb struct{ Name, URL string }
 
 // crumbs leads from the root to path.
-func crumbs(p string) []crumb {
-	list := []crumb{{"Workspaces", "/view/"}}
+func (s *site) crumbs(p string) []crumb {
+	list := []crumb{{"Workspaces", s.to("/view/")}}
 	at := ""
 	for name := range strings.SplitSeq(p, "/") {
 		if name == "" {
 			continue
 		}
 		at = strings.TrimPrefix(at+"/"+name, "/")
-		list = append(list, crumb{name, "/view/" + escapePath(at)})
+		list = append(list, crumb{name, s.to("/view/") + escapePath(at)})
 	}
 	return list
 }
@@ -146,25 +146,43 @@ var funcs = template.FuncMap{
 	"word":     word,
 	"class":    class,
 	"base":     path.Base,
-	"query":    url.QueryEscape,
 	"micros":   func(t time.Time) string { return t.UTC().Format("2006-01-02T15:04:05.000000Z") },
 	"clock":    func(t time.Time) string { return t.UTC().Format("15:04:05.000") },
 	"short":    short,
 	"plus":     func(a, b int) int { return a + b },
-	"hitURL":   hitURL,
 	"marked":   marked,
 	"inc":      func(n int) int { return n + 1 },
-	"style":    func() string { return "/static/" + viewer.StylesheetName() },
 }
 
-// templates are parsed when the first page is shown: most commands show none.
-var templates = sync.OnceValue(func() map[string]*template.Template {
-	all := map[string]*template.Template{}
+// A look is the templates for a server whose pages are under a base path.
+type look map[string]*template.Template
+
+// looks are parsed when the first page is shown: most commands show none.
+var looks sync.Map // base path -> func() look
+
+func lookOf(base string) look {
+	parse, _ := looks.LoadOrStore(base, sync.OnceValue(func() look { return parseLook(base) }))
+	return parse.(func() look)() //nolint:forcetypeassert // nothing else is stored
+}
+
+func parseLook(base string) look {
+	links := template.FuncMap{
+		"root":   func() string { return base },
+		"style":  func() string { return base + "/static/" + viewer.StylesheetName() },
+		"hitURL": func(h search.Hit) string { return base + hitPath(h) },
+	}
+	all := look{}
 	for _, name := range []string{"login", "workspace", "rename", "trash", "versions", "diff", "runform", "runs", "run", "error", "stream", "search", "discover"} {
-		all[name] = template.Must(template.New("layout.html").Funcs(funcs).ParseFS(templateFiles, "template/layout.html", "template/"+name+".html"))
+		all[name] = template.Must(template.New("layout.html").Funcs(funcs).Funcs(links).ParseFS(templateFiles, "template/layout.html", "template/"+name+".html"))
 	}
 	return all
-})
+}
+
+// to is the address of a path of this server: every link of a page and every
+// redirect is made by it, or by root in the templates.
+func (s *site) to(path string) string { return s.rt.URL(path) }
+
+func (s *site) look() look { return lookOf(s.rt.URL("")) }
 
 // csp is the policy of every page but the frames.
 const csp = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; " +
@@ -185,14 +203,14 @@ func setHeader(h http.Header, r *http.Request) {
 
 // show renders a page, wholly or not at all.
 func (s *site) show(w http.ResponseWriter, r *http.Request, status int, name string, v view) error {
-	return render(w, r, status, name, v, s.cfg.Now())
+	return render(w, r, s.look(), status, name, v, s.cfg.Now())
 }
 
-func render(w http.ResponseWriter, r *http.Request, status int, name string, v view, now time.Time) error {
+func render(w http.ResponseWriter, r *http.Request, look look, status int, name string, v view, now time.Time) error {
 	v.User, _ = auth.UserFrom(r.Context())
 	v.Now = now
 	var b bytes.Buffer
-	if err := templates()[name].Execute(&b, v); err != nil {
+	if err := look[name].Execute(&b, v); err != nil {
 		return fmt.Errorf("rendering the page %s: %w", name, err)
 	}
 	setHeader(w.Header(), r)
@@ -201,13 +219,16 @@ func render(w http.ResponseWriter, r *http.Request, status int, name string, v v
 	return err
 }
 
-// Error shows an error to a person: what failed, why, and what to do.
-func Error(w http.ResponseWriter, r *http.Request, status int, err error) {
-	v := view{Title: http.StatusText(status), Data: map[string]any{
-		"Status": status, "Title": http.StatusText(status), "Text": text(err), "ID": api.RequestID(r.Context()),
-	}}
-	if render(w, r, status, "error", v, time.Now()) != nil {
-		http.Error(w, api.ErrorText(err), status)
+// ErrorPage returns what shows an error to a person: what failed, why, and what
+// to do. base is the path that all pages are under.
+func ErrorPage(base string) func(w http.ResponseWriter, r *http.Request, status int, err error) {
+	return func(w http.ResponseWriter, r *http.Request, status int, err error) {
+		v := view{Title: http.StatusText(status), Data: map[string]any{
+			"Status": status, "Title": http.StatusText(status), "Text": text(err), "ID": api.RequestID(r.Context()),
+		}}
+		if render(w, r, lookOf(base), status, "error", v, time.Now()) != nil {
+			http.Error(w, api.ErrorText(err), status)
+		}
 	}
 }
 
@@ -230,21 +251,21 @@ func (s *site) home(w http.ResponseWriter, r *http.Request) error {
 			return err
 		}
 		s.rt.SetSession(w, secret)
-		http.Redirect(w, r, "/", http.StatusSeeOther)
+		http.Redirect(w, r, s.to("/"), http.StatusSeeOther)
 		return nil
 	}
 	u := user(r)
 	if u.Name == "" {
-		http.Redirect(w, r, "/login", http.StatusSeeOther)
+		http.Redirect(w, r, s.to("/login"), http.StatusSeeOther)
 		return nil
 	}
-	http.Redirect(w, r, "/view/users/"+u.Name, http.StatusSeeOther)
+	http.Redirect(w, r, s.to("/view/users/")+u.Name, http.StatusSeeOther)
 	return nil
 }
 
 func (s *site) loginPage(w http.ResponseWriter, r *http.Request) error {
 	return s.show(w, r, http.StatusOK, "login", view{Title: "Sign in", Data: map[string]any{
-		"Next": api.SafeNext(r.URL.Query().Get("next")),
+		"Next": s.rt.SafeNext(r.URL.Query().Get("next")),
 	}})
 }
 
@@ -252,7 +273,7 @@ func (s *site) login(w http.ResponseWriter, r *http.Request) error {
 	if err := r.ParseForm(); err != nil {
 		return problem.WrapAs(problem.Invalid, err, "reading the form")
 	}
-	next := api.SafeNext(r.PostForm.Get("next"))
+	next := s.rt.SafeNext(r.PostForm.Get("next"))
 	secret, _, err := s.cfg.Sessions.SignIn(r.Context(), strings.TrimSpace(r.PostForm.Get("token")))
 	if err != nil {
 		return s.show(w, r, http.StatusForbidden, "login", view{Title: "Sign in", Data: map[string]any{
@@ -271,7 +292,7 @@ func (s *site) logout(w http.ResponseWriter, r *http.Request) error {
 		}
 	}
 	s.rt.SetSession(w, "")
-	http.Redirect(w, r, "/login", http.StatusSeeOther)
+	http.Redirect(w, r, s.to("/login"), http.StatusSeeOther)
 	return nil
 }
 

@@ -181,7 +181,7 @@ func setup(t *testing.T) *bundle {
 	if b.cookie, _, err = sessions.SignIn(ctx, secret); err != nil {
 		t.Fatal(err)
 	}
-	b.router = api.NewRouter(api.Config{Sessions: sessions, Hosts: []string{host}, ErrorPage: pages.Error})
+	b.router = api.NewRouter(api.Config{Sessions: sessions, Hosts: []string{host}, ErrorPage: pages.ErrorPage("")})
 	api.RegisterRuns(b.router, b.runs)
 	api.RegisterContents(b.router, b.volume)
 	pages.Register(b.router, pages.Config{

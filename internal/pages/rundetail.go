@@ -50,7 +50,7 @@ func (s *site) headOf(r *http.Request, tab string) (runHead, *notebook.Notebook,
 	h := runHead{Run: found, Tab: tab, Duration: found.Duration(now), Now: now, Mine: u.Admin || u.Name == found.Owner}
 	if res := resultOf(found); res != nil {
 		if e := res.Error; e != nil && e.Cell >= 0 && e.Cell < len(nb.Cells) {
-			h.ErrorURL, h.ErrorAt = "/runs/"+id+"#"+viewer.Anchors(nb)[e.Cell], e.Cell+1
+			h.ErrorURL, h.ErrorAt = s.to("/runs/")+id+"#"+viewer.Anchors(nb)[e.Cell], e.Cell+1
 		}
 		for _, rec := range res.Records[:min(len(res.Records), 100)] {
 			value := string(rec.Value)
@@ -76,20 +76,20 @@ func (s *site) run(w http.ResponseWriter, r *http.Request) error {
 	}
 	opts := s.runOptions(h.Run)
 	opts.HideCode = r.URL.Query().Get("code") == "0"
-	opts.Lead = func(w io.Writer) error { return templates()["run"].ExecuteTemplate(w, "head", h) }
-	v := view{Title: h.Run.Name() + ": " + word(h.Run.State), Section: "runs", Class: "s-run-page", Crumbs: runCrumbs(h.Run)}
+	opts.Lead = func(w io.Writer) error { return s.look()["run"].ExecuteTemplate(w, "head", h) }
+	v := view{Title: h.Run.Name() + ": " + word(h.Run.State), Section: "runs", Class: "s-run-page", Crumbs: s.runCrumbs(h.Run)}
 	return s.stream(w, r, v, nb, opts)
 }
 
-func runCrumbs(found run.Run) []crumb {
+func (s *site) runCrumbs(found run.Run) []crumb {
 	return []crumb{
-		{"Runs", "/runs"}, {found.Name(), "/runs?notebook=" + url.QueryEscape(found.Notebook)}, {found.ID, "/runs/" + found.ID},
+		{"Runs", s.to("/runs")}, {found.Name(), s.to("/runs?notebook=") + url.QueryEscape(found.Notebook)}, {found.ID, s.to("/runs/") + found.ID},
 	}
 }
 
 func (s *site) runOptions(found run.Run) viewer.Options {
 	opts := s.options(found.Notebook, 0)
-	at := "/runs/" + found.ID
+	at := s.to("/runs/") + found.ID
 	part := func(cell, output int) string {
 		return "?cell=" + strconv.Itoa(cell) + "&output=" + strconv.Itoa(output)
 	}
@@ -104,13 +104,13 @@ func (s *site) runOptions(found run.Run) viewer.Options {
 		pinned = "?version=" + strconv.FormatInt(found.Version, 10)
 	}
 	opts.Actions = []viewer.Action{
-		{Label: "Run with other parameters", URL: "/run/" + source + "?from=" + found.ID, Primary: true},
+		{Label: "Run with other parameters", URL: s.to("/run/") + source + "?from=" + found.ID, Primary: true},
 		{Label: "Clone to my workspace", URL: at + "/clone", Post: true},
 		{Label: "Compare", Menu: []viewer.Action{
-			{Label: "With its source", URL: "/diff?a=" + url.QueryEscape(sourceSide(found)) + "&b=run:" + found.ID},
-			{Label: "With another run…", URL: "/runs?notebook=" + url.QueryEscape(found.Notebook) + "&view=results"},
+			{Label: "With its source", URL: s.to("/diff?a=") + url.QueryEscape(sourceSide(found)) + "&b=run:" + found.ID},
+			{Label: "With another run…", URL: s.to("/runs?notebook=") + url.QueryEscape(found.Notebook) + "&view=results"},
 		}},
-		{Label: "Source", URL: "/view/" + source + pinned},
+		{Label: "Source", URL: s.to("/view/") + source + pinned},
 		downloads(at, ""),
 	}
 	return opts
@@ -194,17 +194,17 @@ func (s *site) timeline(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	h.Body = bars(h, nb, attempts)
+	h.Body = s.bars(h, nb, attempts)
 	return s.runPart(w, r, h)
 }
 
 func (s *site) runPart(w http.ResponseWriter, r *http.Request, h runHead) error {
 	return s.show(w, r, http.StatusOK, "run", view{
-		Title: h.Run.Name() + ": " + h.Tab, Section: "runs", Crumbs: runCrumbs(h.Run), Data: h,
+		Title: h.Run.Name() + ": " + h.Tab, Section: "runs", Crumbs: s.runCrumbs(h.Run), Data: h,
 	})
 }
 
-func bars(h runHead, nb *notebook.Notebook, attempts []run.Attempt) []bar {
+func (s *site) bars(h runHead, nb *notebook.Notebook, attempts []run.Attempt) []bar {
 	var all []bar
 	zero := h.Run.Created
 	end := h.Now
@@ -228,7 +228,7 @@ func bars(h runHead, nb *notebook.Notebook, attempts []run.Attempt) []bar {
 		}
 		what, _, _ := strings.Cut(strings.TrimSpace(c.Source), "\n")
 		b := bar{
-			Name: "Cell " + strconv.Itoa(i+1), URL: "/runs/" + h.Run.ID + "#" + anchors[i], What: short(what), Class: "s-did",
+			Name: "Cell " + strconv.Itoa(i+1), URL: s.to("/runs/") + h.Run.ID + "#" + anchors[i], What: short(what), Class: "s-did",
 			Start: start.Sub(zero), Took: took,
 		}
 		switch status {

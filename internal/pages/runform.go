@@ -369,7 +369,7 @@ func (s *site) formFor(r *http.Request) (*runForm, error) {
 
 func (s *site) showForm(w http.ResponseWriter, r *http.Request, status int, f *runForm) error {
 	name := f.Path[strings.LastIndexByte(f.Path, '/')+1:]
-	return s.show(w, r, status, "runform", view{Title: "Run " + name, Section: "runs", Crumbs: crumbs(f.Path), Data: f})
+	return s.show(w, r, status, "runform", view{Title: "Run " + name, Section: "runs", Crumbs: s.crumbs(f.Path), Data: f})
 }
 
 // submit previews the injected cell or queues the run.
@@ -407,5 +407,5 @@ func (s *site) submit(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	return s.redirect(w, r, "/runs/"+created.ID)
+	return s.redirect(w, r, s.to("/runs/")+created.ID)
 }

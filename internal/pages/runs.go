@@ -82,13 +82,13 @@ func (s *site) runs(w http.ResponseWriter, r *http.Request) error {
 	}
 	if next != "" {
 		q.Set("cursor", next)
-		l.Next = "/runs?" + q.Encode()
+		l.Next = s.to("/runs?") + q.Encode()
 	}
 	q.Del("cursor")
 	q.Del("view")
-	l.List = "/runs?" + q.Encode()
+	l.List = s.to("/runs?") + q.Encode()
 	q.Set("view", "results")
-	l.Table = "/runs?" + q.Encode()
+	l.Table = s.to("/runs?") + q.Encode()
 	title := "Runs"
 	if l.Results {
 		title = "Results"
@@ -233,7 +233,7 @@ func (s *site) cancel(w http.ResponseWriter, r *http.Request) error {
 	if err != nil && !problem.Is(err, problem.Conflict) { // it ended meanwhile: its page says so
 		return err
 	}
-	return s.redirect(w, r, "/runs/"+id)
+	return s.redirect(w, r, s.to("/runs/")+id)
 }
 
 func (s *site) retry(w http.ResponseWriter, r *http.Request) error {
@@ -241,5 +241,5 @@ func (s *site) retry(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	return s.redirect(w, r, "/runs/"+created.ID)
+	return s.redirect(w, r, s.to("/runs/")+created.ID)
 }

@@ -28,8 +28,8 @@ func (s *site) discover(w http.ResponseWriter, r *http.Request) error {
 	return s.show(w, r, http.StatusOK, "discover", view{Title: "Discover", Section: "discover", Data: map[string]any{"Documents": all}})
 }
 
-// hitURL leads to the cell of a hit.
-func hitURL(h search.Hit) string {
+// hitPath leads to the cell of a hit.
+func hitPath(h search.Hit) string {
 	at := "/view/" + escapePath(h.Path)
 	if h.Anchor != "" {
 		return at + "#cell-" + h.Anchor

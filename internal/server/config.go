@@ -4,6 +4,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"time"
 
@@ -30,6 +31,9 @@ type Config struct {
 	// Hosts are further values of the Host header to answer, HOST:PORT, for a
 	// server behind a proxy.
 	Hosts []string `yaml:"hosts"`
+	// BasePath is the path that everything is served under, as "/quire", for a
+	// server that shares its host with others. Default: none.
+	BasePath string `yaml:"basePath"`
 	// InsecureBehindProxy allows an address other than loopback without TLS: a
 	// proxy in front is trusted to add it.
 	InsecureBehindProxy bool `yaml:"insecureBehindProxy"`
@@ -74,6 +78,9 @@ func (c *Config) Validate() error {
 	if c.Permits < 0 || c.Permits > 1000 {
 		wrong = append(wrong, "permits: must be between 1 and 1000")
 	}
+	if c.BasePath = strings.TrimSuffix(c.BasePath, "/"); c.BasePath != "" && !basePattern.MatchString(c.BasePath) {
+		wrong = append(wrong, "basePath: want a path as /quire or /team/quire, of letters, digits, - and _")
+	}
 	if c.WarmRuns == 0 {
 		c.WarmRuns = 1
 	}
@@ -96,6 +103,8 @@ func (c *Config) Validate() error {
 	}
 	return nil
 }
+
+var basePattern = regexp.MustCompile(`^(/[A-Za-z0-9][A-Za-z0-9_-]{0,63}){1,8}$`)
 
 func (c *Config) validateListen() error {
 	if c.Listen == "" {

@@ -250,12 +250,13 @@ func (s *Server) routes() http.Handler {
 		net.JoinHostPort("127.0.0.1", port), net.JoinHostPort("localhost", port), net.JoinHostPort("::1", port),
 	}, s.cfg.Hosts...)
 	m := newMetrics(s.runs.Waiting)
-	rt := api.NewRouter(api.Config{Sessions: s.sessions, Log: s.log, Hosts: hosts, ErrorPage: pages.Error, Observe: m.observe})
+	rt := api.NewRouter(api.Config{Sessions: s.sessions, Log: s.log, Hosts: hosts, ErrorPage: pages.ErrorPage(s.cfg.BasePath), Base: s.cfg.BasePath, Observe: m.observe})
 	m.register(rt)
 	api.RegisterHealth(rt, s.ready)
 	api.RegisterRuns(rt, s.runs)
 	api.RegisterContents(rt, s.volume)
 	api.RegisterSearch(rt, s.index)
+	api.RegisterCommuter(rt, s.index)
 	api.RegisterOpenAPI(rt, s.version)
 	pages.Register(rt, pages.Config{Volume: s.volume, Runs: s.runs, Sessions: s.sessions, Search: s.index, Version: s.version, QuotaBytes: s.cfg.QuotaBytes})
 	return rt
@@ -270,7 +271,7 @@ func (s *Server) URL() string {
 	if err != nil || host == "" {
 		host = "127.0.0.1"
 	}
-	return "http://" + net.JoinHostPort(host, fmt.Sprint(s.listener.Addr().(*net.TCPAddr).Port)) + "/"
+	return "http://" + net.JoinHostPort(host, fmt.Sprint(s.listener.Addr().(*net.TCPAddr).Port)) + s.cfg.BasePath + "/"
 }
 
 // SignInURL is the address for the local user to open: it carries the token,

@@ -1,6 +1,9 @@
 // Keeps a page up to date. Every page is complete without it.
 "use strict";
 
+// The path that everything of this server is under.
+const root = document.documentElement.dataset.root || "";
+
 // Relative times grow older while the page is open, in the words of the server.
 const units = [["year", 29808000], ["month", 2246400], ["day", 79200], ["hour", 2700], ["minute", 45]];
 const sizes = { year: 31536000, month: 2626560, day: 86400, hour: 3600, minute: 60 };
@@ -117,14 +120,14 @@ function follow(run, since) {
       if (stale) { stale = false; wanted.clear(); await all(); }
       for (const index of [...wanted]) {
         wanted.delete(index);
-        const fresh = await page("/runs/" + run + "/cells/" + index);
+        const fresh = await page(root + "/runs/" + run + "/cells/" + index);
         if (fresh && !swap(fresh.querySelector("section"))) { stale = true; later(); }
       }
     } catch { later(); }
   }
   function later() { if (!timer) timer = setTimeout(load, 300); }
 
-  const stream = new EventSource("/api/runs/" + run + "/events");
+  const stream = new EventSource(root + "/api/runs/" + run + "/events");
   stream.onmessage = (message) => {
     const event = JSON.parse(message.data);
     const fresh = Date.parse(event.time) >= seen;
