@@ -3,6 +3,7 @@ package api
 import (
 	"context"
 	"crypto/rand"
+	"crypto/subtle"
 	"net/http"
 	"net/url"
 	"strings"
@@ -139,7 +140,7 @@ func headerToken(r *http.Request) (string, bool) {
 // this server, said by Origin or Sec-Fetch-Site. Requests that carry a token of
 // their own need no such proof, but an Origin that is not ours is refused even
 // there.
-func (rt *Router) checkOrigin(r *http.Request, c caller) error {
+func (rt *Router) checkOrigin(r *http.Request, policy Policy, c caller) error {
 	if isSafe(r.Method) && !isUpgrade(r) {
 		return nil
 	}
@@ -149,13 +150,27 @@ func (rt *Router) checkOrigin(r *http.Request, c caller) error {
 		}
 		return problem.New(problem.Denied, "a page of %s may not do this here", clip(origin, 80))
 	}
-	if !c.cookie && c.user.Name != "" {
+	if !c.cookie && (c.user.Name != "" || policy.Proves) || sentXSRF(r) {
 		return nil
 	}
 	if site := r.Header.Get("Sec-Fetch-Site"); site == "same-origin" || site == "none" {
 		return nil
 	}
 	return problem.New(problem.Denied, "the request does not say which page it comes from (Origin): send an access token instead of a cookie")
+}
+
+// XSRFCookie is the cookie whose value Jupyter's clients send back in the header
+// X-XSRFToken. A page of another origin can neither read it nor set that header.
+const XSRFCookie = "_xsrf"
+
+// sentXSRF reports whether the request proves as Jupyter's clients do, which are
+// programs without an Origin, that it comes from who was given the cookie.
+func sentXSRF(r *http.Request) bool {
+	c, err := r.Cookie(XSRFCookie)
+	if err != nil || len(c.Value) < 16 {
+		return false
+	}
+	return subtle.ConstantTimeCompare([]byte(c.Value), []byte(r.Header.Get("X-XSRFToken"))) == 1
 }
 
 func (rt *Router) origin(r *http.Request) string {

@@ -33,6 +33,9 @@ type Policy struct {
 	// Page says that a browser shows the answer: who is not signed in is sent
 	// to the sign-in page and errors are pages, not JSON.
 	Page bool
+	// Proves says that the request itself holds a secret that its handler checks,
+	// as a sign-in form does: who sends no Origin, as programs do, is let through.
+	Proves bool
 	// MaxBody is the most bytes a request body may have; 0 is DefaultMaxBody.
 	MaxBody int64
 	// Doc describes the route in the OpenAPI document; pages have none.
@@ -167,7 +170,7 @@ func (rt *Router) serve(w http.ResponseWriter, r *http.Request, pattern string, 
 		rt.refuse(w, r, policy, err)
 		return
 	}
-	if err := rt.checkOrigin(r, caller); err != nil {
+	if err := rt.checkOrigin(r, policy, caller); err != nil {
 		rt.fail(w, r, policy, http.StatusForbidden, err)
 		return
 	}
