@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"quire/internal/auth"
+	"quire/internal/fault"
 	"quire/internal/problem"
 )
 
@@ -138,6 +139,9 @@ func (v *Volume) Delete(ctx context.Context, u auth.User, path string) error {
 	defer unlock()
 	if _, err := v.tree.lstat(path); err != nil {
 		return err
+	}
+	if fault.On(fault.NoTrash) {
+		return v.tree.removeAll(path)
 	}
 	workspace, rest := place(path)
 	id := fmt.Sprintf("%d-%s", v.now().UnixMilli(), rand.Text()[:10])

@@ -7,6 +7,7 @@ import (
 	"io"
 
 	"quire/internal/auth"
+	"quire/internal/fault"
 	"quire/internal/problem"
 )
 
@@ -65,7 +66,11 @@ func (v *Volume) Save(ctx context.Context, u auth.User, path string, r io.Reader
 		return Version{}, err
 	}
 	unlock := v.locks.lock(path)
-	defer unlock()
+	if fault.On(fault.CheckOutside) {
+		unlock()
+	} else {
+		defer unlock()
+	}
 	head, err := v.notice(ctx, path)
 	if err != nil {
 		return Version{}, err
@@ -137,8 +142,16 @@ func (v *Volume) commit(ctx context.Context, staged Version) (Version, error) {
 		}
 		return Version{}, v.refuse(ctx, staged, head.Version)
 	}
+	if err != nil && fault.On(fault.SwallowError) {
+		return staged, nil
+	}
 	if err != nil {
 		return Version{}, problem.Wrap(err, "saving %s", staged.Path)
+	}
+	if fault.On(fault.DeleteBlobEarly) && staged.Base > 0 {
+		if before, err := v.cfg.Versions.Version(ctx, staged.Path, staged.Base); err == nil && before.Hash != staged.Hash {
+			_ = v.cfg.Blobs.Store.Delete(ctx, objectPath(before.Hash))
+		}
 	}
 	return version, v.apply(ctx, version)
 }
@@ -235,6 +248,9 @@ func (v *Volume) adopt(ctx context.Context, path string, head Head) (Head, error
 // kept as a version too.
 func (v *Volume) recover(ctx context.Context) error {
 	versions, err := v.cfg.Versions.Unapplied(ctx)
+	if fault.On(fault.ForgetUnapplied) {
+		versions = nil
+	}
 	if err != nil {
 		return problem.Wrap(err, "looking for unfinished saves")
 	}

@@ -11,6 +11,7 @@ import (
 	"sync"
 	"syscall"
 
+	"quire/internal/fault"
 	"quire/internal/problem"
 )
 
@@ -148,6 +149,10 @@ func (t *tree) replace(path string, r io.Reader) (fs.FileInfo, error) {
 		}
 	}
 	temp := filepath.Join(filepath.Dir(name), ".quire-"+rand.Text()[:12]+".tmp")
+	if fault.On(fault.RenameFirst) {
+		temp = name
+		_ = root.Remove(name)
+	}
 	info, err := writeTemp(root, temp, mode, r)
 	if err == nil {
 		err = root.Rename(temp, name)
@@ -185,12 +190,17 @@ func writeTemp(root *os.Root, temp string, mode fs.FileMode, r io.Reader) (fs.Fi
 		return nil, err
 	}
 	_, err = io.Copy(file, r)
-	err = errors.Join(err, file.Sync())
+	if !fault.On(fault.SkipFileSync) {
+		err = errors.Join(err, file.Sync())
+	}
 	info, statErr := file.Stat()
 	return info, errors.Join(err, statErr, file.Close())
 }
 
 func syncDir(root *os.Root, name string) error {
+	if fault.On(fault.SkipDirSync) {
+		return nil
+	}
 	dir, err := root.Open(name)
 	if err != nil {
 		return err

@@ -5,8 +5,10 @@ import (
 	"database/sql"
 	"errors"
 	"strings"
+	"time"
 
 	"quire/internal/contents"
+	"quire/internal/fault"
 	"quire/internal/problem"
 )
 
@@ -37,6 +39,33 @@ func (d *DB) Head(ctx context.Context, path string) (contents.Head, error) {
 
 // AppendVersion implements contents.VersionStore.
 func (d *DB) AppendVersion(ctx context.Context, a contents.Append) (contents.Version, error) {
+	if fault.On(fault.AckSaveEarly) {
+		return d.appendLater(ctx, a)
+	}
+	if fault.On(fault.CheckOutside) && a.Base != nil {
+		if head, err := d.Head(ctx, a.Version.Path); err == nil && head.Version.Number != *a.Base {
+			return contents.Version{}, problem.New(problem.Conflict, "the version is stale")
+		}
+		a.Base = nil
+	}
+	return d.appendVersion(ctx, a)
+}
+
+// appendLater is a fault to plant: it answers before it has done it.
+func (d *DB) appendLater(ctx context.Context, a contents.Append) (contents.Version, error) {
+	v := a.Version
+	v.Number = 1
+	if a.Base != nil {
+		v.Number = *a.Base + 1
+	}
+	go func() {
+		time.Sleep(50 * time.Millisecond)
+		_, _ = d.appendVersion(context.WithoutCancel(ctx), a)
+	}()
+	return v, nil
+}
+
+func (d *DB) appendVersion(ctx context.Context, a contents.Append) (contents.Version, error) {
 	v := a.Version
 	err := d.tx(ctx, func(tx *sql.Tx) error {
 		if _, err := tx.ExecContext(ctx, `INSERT INTO documents (path) VALUES (?) ON CONFLICT (path) DO NOTHING`, v.Path); err != nil {

@@ -11,6 +11,7 @@ import (
 	"sync"
 	"time"
 
+	"quire/internal/fault"
 	"quire/internal/notebook"
 	"quire/internal/problem"
 	"quire/internal/storage"
@@ -158,6 +159,9 @@ func (f *File) Update(changes []Change) error {
 		return nil
 	}
 	durable, err := f.record(changes)
+	if fault.On(fault.JournalHeldBack) {
+		return err
+	}
 	if werr := f.j.flush(); err == nil {
 		err = werr
 	}

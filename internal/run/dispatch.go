@@ -11,6 +11,7 @@ import (
 	"github.com/fsnotify/fsnotify"
 
 	"quire/internal/auth"
+	"quire/internal/fault"
 	"quire/internal/problem"
 	"quire/internal/storage"
 )
@@ -76,6 +77,9 @@ func (s *Runs) dispatch(ctx context.Context) {
 
 // dispatchOne starts one attempt; more is false when nothing was to do.
 func (s *Runs) dispatchOne(ctx context.Context) (more bool, err error) {
+	if s.storeDown(ctx) {
+		return false, nil
+	}
 	now := s.now()
 	r, a, ok, err := s.cfg.Store.Claim(ctx, auth.NewSecret(), now, now.Add(leaseLife), s.cfg.Permits)
 	if err != nil || !ok {
@@ -83,6 +87,9 @@ func (s *Runs) dispatchOne(ctx context.Context) (more bool, err error) {
 	}
 	since := s.now()
 	if err = s.launch(ctx, r, a); err != nil {
+		if problem.Is(err, problem.Unavailable) {
+			s.unread = r.ID
+		}
 		if s.lose(ctx, a, err.Error()) {
 			return true, err
 		}
@@ -90,6 +97,20 @@ func (s *Runs) dispatchOne(ctx context.Context) (more bool, err error) {
 	}
 	s.watch(ctx, a, since)
 	return err == nil, err
+}
+
+// storeDown reports whether the store that failed to give a run's source still
+// does not answer: then no run is begun, so that an outage costs one run one
+// attempt and not every run all of them.
+func (s *Runs) storeDown(ctx context.Context) bool {
+	if s.unread == "" {
+		return false
+	}
+	if _, err := s.cfg.Objects.Stat(ctx, s.unread+"/"+sourceFile); problem.Is(err, problem.Unavailable) || ctx.Err() != nil {
+		return true
+	}
+	s.unread = ""
+	return false
 }
 
 func (s *Runs) launch(ctx context.Context, r Run, a Attempt) error {
@@ -108,6 +129,9 @@ func (s *Runs) launch(ctx context.Context, r Run, a Attempt) error {
 		return err
 	}
 	s.cfg.Log.LogAttrs(ctx, slog.LevelInfo, "attempt started", slog.String("run_id", r.ID), slog.Int("attempt", a.Number))
+	if fault.On(fault.LaunchTwice) {
+		_ = s.cfg.Launcher.Launch(ctx, string(sp))
+	}
 	return s.cfg.Launcher.Launch(ctx, string(sp))
 }
 
@@ -173,6 +197,9 @@ func (s *Runs) heedCancel(ctx context.Context, a Attempt) (ok bool) {
 // nothing more to see.
 func (s *Runs) look(ctx context.Context, sp spool, a *Attempt, since time.Time) (done bool) {
 	res, ended, err := sp.result()
+	if fault.On(fault.BelieveAnyFence) {
+		res.Fence = a.Fence
+	}
 	switch {
 	case err != nil:
 		return s.lose(ctx, *a, "its result cannot be read: "+err.Error())
@@ -189,6 +216,9 @@ func (s *Runs) look(ctx context.Context, sp spool, a *Attempt, since time.Time) 
 		}
 	}
 	if sp.alive() || s.now().Sub(since) < startGrace && !sp.started() {
+		return false
+	}
+	if fault.On(fault.NeverLost) {
 		return false
 	}
 	gone, err := sp.revoke()
@@ -249,7 +279,7 @@ func (s *Runs) finish(ctx context.Context, a Attempt, o outcome) (done bool) {
 		return false // the next look tries again
 	}
 	s.cfg.Log.LogAttrs(ctx, slog.LevelInfo, "attempt ended", attrs...)
-	if r.State.Ended() {
+	if r.State.Ended() || fault.On(fault.PublishEarly) {
 		s.publish(ctx, r)
 	}
 	s.poke()
@@ -271,7 +301,7 @@ func (s *Runs) tryPublish(ctx context.Context, r Run) error {
 	}
 	if file != nil {
 		defer file.Close()
-		_, err = s.cfg.Objects.Put(ctx, r.ID+"/"+outputFile, file, storage.PutOptions{IfNotExist: true})
+		_, err = s.cfg.Objects.Put(ctx, r.ID+"/"+outputFile, file, storage.PutOptions{IfNotExist: !fault.On(fault.PublishEarly)})
 	} else {
 		// It ended before its first cell: the source is all there is to show.
 		_, err = s.cfg.Objects.Copy(ctx, r.ID+"/"+outputFile, r.ID+"/"+sourceFile, storage.PutOptions{IfNotExist: true})

@@ -20,6 +20,7 @@ import (
 	"quire/internal/auth"
 	"quire/internal/contents"
 	"quire/internal/engine"
+	"quire/internal/fault"
 	"quire/internal/notebook"
 	"quire/internal/parameter"
 	"quire/internal/problem"
@@ -50,6 +51,8 @@ type Runs struct {
 	wake chan struct{}
 	stop context.CancelFunc
 	done sync.WaitGroup
+
+	unread string // run whose source the store did not give; of dispatch only
 
 	mu       sync.Mutex
 	watching map[string]bool // spools somebody watches
@@ -191,7 +194,7 @@ func checkParameters(source []byte, req Request) (json.RawMessage, error) {
 }
 
 func idempotencyHash(req Request, r Run) string {
-	if req.IdempotencyKey == "" {
+	if req.IdempotencyKey == "" || fault.On(fault.IgnoreKey) {
 		return ""
 	}
 	sum := sha256.Sum256([]byte(req.IdempotencyKey + "\x00" + r.Notebook + "\x00" + string(r.Parameters)))
@@ -250,6 +253,9 @@ func (s *Runs) Cancel(ctx context.Context, u auth.User, id string) (Run, error) 
 	}
 	if err := auth.Allow(u, auth.Write, object(r)); err != nil {
 		return Run{}, err
+	}
+	if fault.On(fault.LoseCancel) && !r.State.Ended() {
+		return cancel(r, u.Name, s.now()), nil
 	}
 	r, err = s.cfg.Store.ChangeRun(ctx, id, func(r Run) (Run, error) {
 		if r.State.Ended() {

@@ -17,6 +17,7 @@ import (
 	sqlite3 "modernc.org/sqlite/lib"
 
 	"quire/internal/db"
+	"quire/internal/fault"
 	"quire/internal/problem"
 )
 
@@ -54,6 +55,12 @@ func open(file string, conns int) (*sql.DB, error) {
 		// A transaction takes the write lock when it begins, so that two of
 		// them wait for each other and do not fail half-way.
 		"_txlock": {"immediate"},
+	}
+	switch {
+	case fault.On(fault.SyncOff):
+		query["_pragma"] = append(query["_pragma"], "synchronous(OFF)")
+	case fault.On(fault.SyncNormal):
+		query["_pragma"] = append(query["_pragma"], "synchronous(NORMAL)")
 	}
 	handle, err := sql.Open("sqlite", "file:"+(&url.URL{Path: file}).EscapedPath()+"?"+query.Encode())
 	if err != nil {

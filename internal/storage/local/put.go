@@ -12,6 +12,7 @@ import (
 	"syscall"
 	"time"
 
+	"quire/internal/fault"
 	"quire/internal/problem"
 	"quire/internal/storage"
 )
@@ -121,7 +122,7 @@ func (s *Store) finish(tmp *temp, base string) error {
 	if err := tmp.dir.root.Chtimes(tmp.name, now, now); err != nil {
 		return err
 	}
-	if s.cfg.NoSync {
+	if s.cfg.NoSync || fault.On(fault.SkipFileSync) {
 		return nil
 	}
 	return tmp.file.Sync()
@@ -185,7 +186,7 @@ func condition(dir *folder, p string, opt storage.PutOptions) error {
 }
 
 func (s *Store) syncDir(dir *folder) error {
-	if s.cfg.NoSync {
+	if s.cfg.NoSync || fault.On(fault.SkipDirSync) {
 		return nil
 	}
 	err := dir.self.Sync()
