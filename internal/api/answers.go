@@ -33,7 +33,8 @@ type answers struct {
 }
 
 type answer struct {
-	key, tag string
+	key, tag string // tag is the state of what the answer tells of
+	etag     string // of a directory: made of the bytes
 	body     []byte
 	once     sync.Once
 	zipped   []byte // nil before the second client wants it, or when it saves nothing
@@ -58,11 +59,11 @@ func (c *answers) get(key, tag string) *answer {
 	return a
 }
 
-// put keeps body, which must not be changed any more, and returns the answer.
-func (c *answers) put(key, tag string, body []byte) *answer {
-	a := &answer{key: key, tag: tag, body: body}
-	if len(body) < minAnswer || len(body) > maxKept {
-		return a
+// keep keeps an answer, whose body must not be changed any more.
+func (c *answers) keep(key, tag string, a *answer) {
+	a.key, a.tag = key, tag
+	if len(a.body) < minAnswer || len(a.body) > maxKept {
+		return
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -73,11 +74,10 @@ func (c *answers) put(key, tag string, body []byte) *answer {
 		c.removeLocked(old)
 	}
 	c.byKey[key] = c.used.PushFront(a)
-	c.bytes += len(body)
+	c.bytes += len(a.body)
 	for c.bytes > maxAnswers {
 		c.removeLocked(c.used.Back())
 	}
-	return a
 }
 
 func (c *answers) removeLocked(e *list.Element) {

@@ -16,7 +16,7 @@ func TestAnswersKeepToTheirBounds(t *testing.T) {
 	var c answers
 	big := bytes.Repeat([]byte("x"), 1<<20)
 	for i := range 100 {
-		c.put(fmt.Sprint(i), "t", big)
+		c.keep(fmt.Sprint(i), "t", &answer{body: big})
 	}
 	if c.bytes > maxAnswers || len(c.byKey) != maxAnswers>>20 || c.used.Len() != len(c.byKey) {
 		t.Errorf("%d bytes in %d answers", c.bytes, len(c.byKey))
@@ -28,7 +28,7 @@ func TestAnswersKeepToTheirBounds(t *testing.T) {
 		t.Error("an answer with another tag is to be forgotten")
 	}
 	for key, body := range map[string][]byte{"small": big[:minAnswer-1], "large": bytes.Repeat(big, 9)} {
-		if c.put(key, "t", body); c.get(key, "t") != nil {
+		if c.keep(key, "t", &answer{body: body}); c.get(key, "t") != nil {
 			t.Errorf("%s was kept", key)
 		}
 	}
@@ -40,7 +40,8 @@ func TestAnswerIsCompressedForWhoTakesIt(t *testing.T) {
 	t.Parallel()
 	var c answers
 	body := []byte(strings.Repeat("{\"a\": 1}\n", 10_000))
-	first := c.put("k", "t", body)
+	first := &answer{body: body}
+	c.keep("k", "t", first)
 	ask := func(a *answer, accept string) (string, []byte) {
 		w, r := httptest.NewRecorder(), httptest.NewRequest("GET", "/", nil)
 		r.Header.Set("Accept-Encoding", accept)

@@ -38,6 +38,8 @@ func RegisterContents(rt *Router, volume *contents.Volume) {
 	}
 	get := read(Doc{Summary: "A file or directory, as Jupyter describes it", Response: model{}, Query: map[string]string{
 		"type": "file, directory or notebook", "format": "text, base64 or json", "content": "0 leaves the content out", "hash": "1 adds the hash",
+		"limit": "of a directory, the most entries; without it, all", "cursor": "next of the page before",
+		"sort": "name, modified or size", "filter": "entries whose names hold this",
 	}})
 	raw := read(Doc{Summary: "The bytes of a file", Query: map[string]string{"download": "1 makes a browser save it"}})
 	rt.Handle("GET /api/contents/{path...}", get, h.at("", h.get))
@@ -107,6 +109,7 @@ type model struct {
 	Content      any           `json:"content"`
 	Message      string        `json:"message,omitempty"`
 	Version      int64         `json:"version,omitempty"` // ours: the base of the next save
+	Next         string        `json:"next,omitempty"`    // ours: the cursor of a directory's next page
 }
 
 func modelOf(e contents.Entry, t target) model {
@@ -210,25 +213,65 @@ func setModified(w http.ResponseWriter, t time.Time) {
 	}
 }
 
+// list answers with a directory: all of it, as Jupyter's clients want it, or one
+// page where the query has a limit.
 func (h contentsRoutes) list(w http.ResponseWriter, r *http.Request, t target, m model) error {
-	page, err := h.volume.List(r.Context(), user(r), t.full(), contents.ListOptions{})
+	opt, err := listOptions(r.URL.Query())
+	if err != nil {
+		return err
+	}
+	key := fmt.Sprint(t.base, "\x00", t.path, "\x00", user(r).Name, opt)
+	state, known := h.volume.ListTag(user(r), t.full())
+	if known {
+		if a := h.made.get(key, state); a != nil {
+			if notModified(w, r, a.etag) {
+				return nil
+			}
+			return a.write(w, r)
+		}
+	}
+	page, err := h.volume.List(r.Context(), user(r), t.full(), opt)
 	if err != nil {
 		return err
 	}
 	if !page.Read.IsZero() {
 		w.Header().Set("Age", strconv.Itoa(max(0, int(time.Since(page.Read).Seconds()))))
 	}
-	if !page.Read.IsZero() {
-		w.Header().Set("Age", strconv.Itoa(max(0, int(time.Since(page.Read).Seconds()))))
-	}
 	json := "json"
-	m.Format = &json
+	m.Format, m.Next = &json, page.Next
 	models := make([]model, len(page.Entries))
 	for i, e := range page.Entries {
 		models[i] = modelOf(e, t)
 	}
 	m.Content = models
-	return writeTagged(w, r, m)
+	a, err := taggedAnswer(m)
+	if err != nil {
+		return err
+	}
+	// What was read belongs to the state only when that did not change meanwhile.
+	if now, ok := h.volume.ListTag(user(r), t.full()); known && ok && now == state {
+		h.made.keep(key, state, a)
+	}
+	if notModified(w, r, a.etag) {
+		return nil
+	}
+	return a.write(w, r)
+}
+
+// listOptions are ours, for folders too large for one answer: Jupyter's clients
+// send none of them and get everything.
+func listOptions(q url.Values) (opt contents.ListOptions, err error) {
+	order, err := oneOf(q, "sort", "", string(contents.ByName), string(contents.ByModified), string(contents.BySize))
+	if err != nil {
+		return opt, err
+	}
+	opt = contents.ListOptions{Sort: contents.Sort(order), Filter: q.Get("filter"), Cursor: q.Get("cursor")}
+	if text := q.Get("limit"); text != "" {
+		if opt.Limit, err = strconv.Atoi(text); err != nil || opt.Limit < 1 {
+			return opt, problem.New(problem.Invalid, "limit=%s: want a number from 1", clip(text, 40))
+		}
+	}
+	return opt, nil
 }
 
 // A reading is how a client wants to have a file.
@@ -279,7 +322,7 @@ func (h contentsRoutes) content(w http.ResponseWriter, r *http.Request, t target
 	}
 	made := &answer{body: append(data, '\n')}
 	if time.Since(e.Modified) > settled {
-		made = h.made.put(how.key(t, modelOf(e, t)), fileTag(e), made.body)
+		h.made.keep(how.key(t, modelOf(e, t)), fileTag(e), made)
 	}
 	return made.write(w, r)
 }

@@ -15,17 +15,21 @@ import (
 // writeTagged answers with v as JSON under an ETag made of its bytes, or with
 // 304 when the client has them already.
 func writeTagged(w http.ResponseWriter, r *http.Request, v any) error {
-	data, err := json.Marshal(v)
-	if err != nil {
+	a, err := taggedAnswer(v)
+	if err != nil || notModified(w, r, a.etag) {
 		return err
 	}
-	sum := sha256.Sum256(data)
-	if notModified(w, r, `"`+hex.EncodeToString(sum[:12])+`"`) {
-		return nil
+	return a.write(w, r)
+}
+
+// taggedAnswer is v as JSON, with an ETag made of its bytes.
+func taggedAnswer(v any) (*answer, error) {
+	data, err := json.Marshal(v)
+	if err != nil {
+		return nil, err
 	}
-	w.Header().Set("Content-Type", "application/json")
-	_, err = w.Write(append(data, '\n'))
-	return err
+	sum := sha256.Sum256(data)
+	return &answer{body: append(data, '\n'), etag: `"` + hex.EncodeToString(sum[:12]) + `"`}, nil
 }
 
 // notModified sets the ETag of an answer and reports whether the client has it,

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"io/fs"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -69,6 +70,20 @@ func (v *Volume) List(ctx context.Context, u auth.User, path string, opt ListOpt
 		e.Writable = auth.Allow(u, auth.Write, auth.FileAt(e.Path)) == nil
 	}
 	return page, nil
+}
+
+// ListTag names the state of a directory as List would show it: as long as it
+// is the same, so is what List returns. ok is false when nothing is known of the
+// directory without reading it.
+func (v *Volume) ListTag(u auth.User, path string) (tag string, ok bool) {
+	path, err := v.check(u, auth.Read, path)
+	if err != nil {
+		return "", false
+	}
+	if _, _, mounted := v.mount(path); mounted {
+		return "", false
+	}
+	return v.cache.tag(path)
 }
 
 // pageOf cuts one page out of all entries of a directory, which are ordered by
@@ -272,6 +287,18 @@ func (c *listCache) get(path string) ([]Entry, bool) {
 		return nil, false
 	}
 	return l.entries, true
+}
+
+// tag names the listing that get would return.
+func (c *listCache) tag(path string) (string, bool) {
+	c.once.Do(c.start)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	l := c.dirs[c.paths[path]]
+	if l == nil || !l.valid {
+		return "", false
+	}
+	return strconv.Itoa(l.epoch), true
 }
 
 // begin watches a directory before it is read. The result is called with what
