@@ -155,6 +155,8 @@ func TestSavesAndRunsSurviveKills(t *testing.T) {
 	for id := range 2 {
 		clients.Go(func() { v.runner(ctx, id, book) })
 	}
+	bin := &binBook{}
+	clients.Go(func() { v.deleter(ctx, bin) })
 	clients.Go(func() { v.prowl(ctx) })
 	rng := rand.New(rand.NewPCG(1, 2))
 	for range rounds(t) {
@@ -170,8 +172,8 @@ func TestSavesAndRunsSurviveKills(t *testing.T) {
 	for _, h := range all {
 		saves += v.judge(h)
 	}
-	states := v.judgeRuns(book)
-	t.Logf("%d rounds, %d acknowledged saves, %d submissions, ended runs %v", rounds(t), saves, len(book.all), states)
+	states, deleted := v.judgeRuns(book), v.judgeBin(bin)
+	t.Logf("%d rounds, %d acknowledged saves, %d files deleted, %d submissions, ended runs %v", rounds(t), saves, deleted, len(book.all), states)
 	if saves < rounds(t) || states["succeeded"] < rounds(t)/10 {
 		t.Errorf("only %d saves were acknowledged and %d runs succeeded: the harness tests nothing", saves, states["succeeded"])
 	}
@@ -223,6 +225,7 @@ func (v *victim) judge(h *history) int {
 	if result != porcupine.Ok {
 		v.t.Errorf("%s: what the clients saw of %d operations is %s", h.path, len(h.ops), result)
 	}
+	v.judgeBodies(h, kept)
 	if head != "" {
 		data, err := os.ReadFile(filepath.Join(v.data, "files/users/ann", h.path))
 		if err != nil || hashOf(data) != head {
@@ -230,6 +233,23 @@ func (v *victim) judge(h *history) int {
 		}
 	}
 	return len(h.acked)
+}
+
+// judgeBodies asks for the bytes of the oldest acknowledged save and of one
+// more: a version is good for nothing without them.
+func (v *victim) judgeBodies(h *history, kept map[string]int64) {
+	v.t.Helper()
+	left := 3
+	for body := range h.acked {
+		var data []byte
+		status, _ := v.call(v.t.Context(), "GET", fmt.Sprintf("/api/versions/users/ann/%s?number=%d", h.path, kept[body]), nil, &data)
+		if status != 200 || hashOf(data) != body {
+			v.t.Errorf("%s: version %d is answered with %d and %d bytes that are not it", h.path, kept[body], status, len(data))
+		}
+		if left--; left == 0 {
+			return
+		}
+	}
 }
 
 // versions returns the number of each kept body that became a newest version,

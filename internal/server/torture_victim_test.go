@@ -63,16 +63,17 @@ const harnessToken = "a-token-for-the-harness-only"
 
 // A victim is a server that is killed again and again.
 type victim struct {
-	t       *testing.T
-	path    string
-	data    string
-	witness string // file that the kernels of its runs note in what they do
-	config  string // file
-	env     []string
-	wrap    []string // command in front of the server's, such as strace
-	cmd     *exec.Cmd
-	url     atomic.Pointer[string]
-	log     *os.File
+	t        *testing.T
+	path     string
+	data     string
+	witness  string // file that the kernels of its runs note in what they do
+	config   string // file
+	env      []string
+	wrap     []string // command in front of the server's, such as strace
+	cmd      *exec.Cmd
+	patience time.Duration // of a request
+	url      atomic.Pointer[string]
+	log      *os.File
 }
 
 // memoryDir makes a folder of the test in memory, where there is a file system
@@ -107,7 +108,7 @@ func newVictimIn(t *testing.T, data string, config ...string) *victim {
 	if data == "" {
 		data = filepath.Join(home, "data")
 	}
-	v := &victim{t: t, path: path, data: data, witness: filepath.Join(home, "witness"), config: filepath.Join(home, "quire.yaml")}
+	v := &victim{patience: 5 * time.Second, t: t, path: path, data: data, witness: filepath.Join(home, "witness"), config: filepath.Join(home, "quire.yaml")}
 	text := strings.Join(append([]string{"user: ann", "permits: 16", "warmRuns: -1"}, config...), "\n") + "\n"
 	if err := os.WriteFile(v.config, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
@@ -235,7 +236,7 @@ func (v *victim) ask(ctx context.Context, method, path string, header http.Heade
 		}
 		r = bytes.NewReader(data)
 	}
-	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, v.patience)
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, method, *v.url.Load()+path, r)
 	if err != nil {
