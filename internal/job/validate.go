@@ -406,10 +406,10 @@ func (r *RetryPolicy) validate(field string, v *compute.Violations) {
 
 func (b *DisruptionBudget) validate(batch *Batch, v *compute.Violations) {
 	const field = "disruptionBudget"
-	if n := given(b.SelfManaged != nil, b.AvailabilityPercentageLimit != nil, b.UnhealthyTasksLimit != nil, b.RelocationLimit != nil); n != 1 {
+	if n := countTrue(b.SelfManaged != nil, b.AvailabilityPercentageLimit != nil, b.UnhealthyTasksLimit != nil, b.RelocationLimit != nil); n != 1 {
 		v.Add(field, "it has %d policies: one of selfManaged, availabilityPercentageLimit, unhealthyTasksLimit and relocationLimit is needed", n)
 	}
-	if n := given(b.RateUnlimited != nil, b.RatePercentagePerHour != nil, b.RatePerInterval != nil, b.RatePercentagePerInterval != nil); n > 1 {
+	if n := countTrue(b.RateUnlimited != nil, b.RatePercentagePerHour != nil, b.RatePerInterval != nil, b.RatePercentagePerInterval != nil); n > 1 {
 		v.Add(field, "it has %d rates: one is possible", n)
 	}
 	if b.RelocationLimit != nil && batch == nil {
@@ -444,7 +444,7 @@ func (b *DisruptionBudget) validate(batch *Batch, v *compute.Violations) {
 
 func percentage(p Double) bool { return p >= 0 && p <= 100 }
 
-func given(conditions ...bool) int {
+func countTrue(conditions ...bool) int {
 	n := 0
 	for _, c := range conditions {
 		if c {
