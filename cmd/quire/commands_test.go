@@ -29,6 +29,8 @@ var commands = map[string]func(ts *testscript.TestScript, neg bool, args []strin
 	"nowhere":    nowhere,
 	"gone":       gone,
 	"tty":        tty,
+	"there":      there,
+	"setenv":     setenv,
 }
 
 // status runs a command and fails unless it exits with the status given. Its
@@ -148,6 +150,33 @@ func gone(ts *testscript.TestScript, neg bool, args []string) {
 		<-time.After(10 * time.Millisecond) // the kernel tells only parents of a process's end
 	}
 	ts.Fatalf("process %s still runs", pid)
+}
+
+// there waits until a file is there.
+//
+//	there data/quire/server.json
+func there(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: there file")
+	}
+	for end := time.Now().Add(patience); time.Now().Before(end); {
+		if _, err := os.Stat(ts.MkAbs(args[0])); err == nil {
+			return
+		}
+		<-time.After(10 * time.Millisecond) // a file tells nobody that it was made
+	}
+	ts.Fatalf("%s was never there", args[0])
+}
+
+// setenv makes what a file holds, or what the last command printed, the value
+// of an environment variable.
+//
+//	setenv RUN stdout
+func setenv(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: setenv NAME file")
+	}
+	ts.Setenv(args[0], strings.TrimSpace(ts.ReadFile(args[1])))
 }
 
 // condition answers what a script asks about the machine: "tmpfs" is whether a

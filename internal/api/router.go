@@ -3,6 +3,7 @@
 package api
 
 import (
+	"context"
 	"fmt"
 	"log/slog"
 	"net/http"
@@ -80,11 +81,16 @@ type Router struct {
 	cfg    Config
 	mux    *http.ServeMux
 	routes []Route
+	// streams ends when the server stops; see Streaming.
+	streams    context.Context //nolint:containedctx // it is the server's life
+	endStreams context.CancelFunc
 }
 
 // NewRouter returns a Router without routes.
 func NewRouter(cfg Config) *Router {
-	return &Router{cfg: cfg, mux: http.NewServeMux()}
+	rt := &Router{cfg: cfg, mux: http.NewServeMux()}
+	rt.streams, rt.endStreams = context.WithCancel(context.Background())
+	return rt
 }
 
 // Handle registers a route. It panics when the policy names no access: a route

@@ -194,3 +194,18 @@ func TestSafeNext(t *testing.T) {
 		}
 	}
 }
+
+func TestStreamsEndWithTheServer(t *testing.T) {
+	t.Parallel()
+	rt := NewRouter(Config{})
+	before, stop := rt.Streaming(t.Context())
+	defer stop()
+	if before.Err() != nil {
+		t.Error("a stream ended at once")
+	}
+	rt.EndStreams()
+	<-before.Done()
+	after, stop := rt.Streaming(t.Context())
+	defer stop()
+	<-after.Done()
+}

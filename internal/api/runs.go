@@ -185,12 +185,14 @@ func (h runRoutes) events(w http.ResponseWriter, r *http.Request) error {
 	attempt, line := lastEvent(r)
 	s := NewEventStream(w)
 	defer s.Close()
-	err := h.runs.Follow(r.Context(), user(r), id, attempt, line, func(attempt, line int, event []byte) error {
+	ctx, stop := h.rt.Streaming(r.Context())
+	defer stop()
+	err := h.runs.Follow(ctx, user(r), id, attempt, line, func(attempt, line int, event []byte) error {
 		return s.Send(fmt.Sprintf("%d.%d", attempt, line+1), "", event)
 	})
 	if err != nil {
-		if r.Context().Err() != nil {
-			return nil //nolint:nilerr // the client went away
+		if ctx.Err() != nil {
+			return nil //nolint:nilerr // the client went away, or comes back to the next server
 		}
 		return err
 	}

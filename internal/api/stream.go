@@ -2,11 +2,27 @@ package api
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"net/http"
 	"sync"
 	"time"
 )
+
+// Streaming returns a context for an answer that would not end by itself: it
+// ends with ctx, and when the server stops. The caller calls the function.
+func (rt *Router) Streaming(ctx context.Context) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancel(ctx)
+	stop := context.AfterFunc(rt.streams, cancel)
+	return ctx, func() {
+		stop()
+		cancel()
+	}
+}
+
+// EndStreams ends the answers that would not end by themselves, those of now
+// and those to come.
+func (rt *Router) EndStreams() { rt.endStreams() }
 
 // An EventStream sends server-sent events. Its methods may be called from
 // several goroutines.

@@ -14,10 +14,12 @@ import (
 
 	"quire/internal/api"
 	"quire/internal/engine"
+	"quire/internal/notebook"
 	"quire/internal/parameter"
 	"quire/internal/problem"
 	"quire/internal/run"
 	"quire/internal/server"
+	"quire/internal/viewer"
 )
 
 // client finds the server: QUIRE_URL and QUIRE_TOKEN, or the one that runs on
@@ -114,18 +116,29 @@ func (c *submitConfig) submit(ctx context.Context, p Process, path string) error
 // follow prints what a run prints until it has ended, and returns its failure.
 func follow(ctx context.Context, p Process, cl *api.Client, id string, asJSON bool) error {
 	r, err := cl.Follow(ctx, id, func(event []byte) error { return printEvent(p, event, asJSON) })
+	if ctx.Err() != nil {
+		return fmt.Errorf("%w; run %s goes on", context.Cause(ctx), id)
+	}
 	if err != nil {
 		return err
 	}
 	if asJSON {
-		return printJSON(p.Stdout, r)
+		if err := printJSON(p.Stdout, r); err != nil {
+			return err
+		}
 	}
 	if r.State != run.Succeeded {
-		return statusError{status: exitFailed, err: fmt.Errorf("run %s is %s: %s", id, strings.ReplaceAll(string(r.State), "_", " "), r.Reason)}
+		return statusError{status: exitFailed, err: fmt.Errorf("run %s %s: %s", id, ended[r.State], r.Reason)}
+	}
+	if asJSON {
+		return nil
 	}
 	fmt.Fprintf(p.Stderr, "run %s succeeded in %s\n", id, seconds(r.Finished.Sub(r.Started)))
 	return nil
 }
+
+// ended says how a run ended that did not succeed.
+var ended = map[run.State]string{run.Failed: "failed", run.Cancelled: "was cancelled", run.TimedOut: "timed out"}
 
 func printEvent(p Process, line []byte, asJSON bool) error {
 	if asJSON {
@@ -157,11 +170,11 @@ func printEvent(p Process, line []byte, asJSON bool) error {
 func newRunsCommand(p Process) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "runs",
-		Short: "List, show, follow, cancel and retry runs of the server",
+		Short: "List, show, follow, compare, cancel and retry runs of the server",
 		Args:  usageArgs(cobra.NoArgs),
 		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(newRunsListCommand(p))
+	cmd.AddCommand(newRunsListCommand(p), newRunsDiffCommand(p))
 	for _, one := range []struct {
 		use, short string
 		do         func(ctx context.Context, cl *api.Client, id string, asJSON bool) error
@@ -212,7 +225,10 @@ func showRun(p Process, r run.Run, asJSON bool, err error) error {
 		{"notebook", r.Notebook},
 		{"state", string(r.State)},
 		{"reason", r.Reason},
+		{"cancelled by", r.CancelledBy},
 		{"parameters", string(r.Parameters)},
+		{"tags", strings.Join(r.Tags, ", ")},
+		{"retry of", r.RetryOf},
 		{"owner", r.Owner},
 		{"attempt", fmt.Sprint(r.Attempt)},
 		{"created", stamp(r.Created)},
@@ -266,6 +282,38 @@ func newRunsListCommand(p Process) *cobra.Command {
 	cmd.Flags().StringVar(&state, "state", "", "only runs in this state")
 	cmd.Flags().StringVar(&f.Tag, "tag", "", "only runs with this tag")
 	cmd.Flags().IntVarP(&f.Limit, "limit", "n", 50, "how many, 1 to 500")
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	return withExit(cmd, exitHelp)
+}
+
+func newRunsDiffCommand(p Process) *cobra.Command {
+	asJSON := false
+	cmd := &cobra.Command{
+		Use:                   "diff [flags] A B",
+		DisableFlagsInUseLine: true,
+		Short:                 "Compare two runs: parameters, code, outputs",
+		Long: `Compare what two runs of the server have put out, cell by cell, as quire diff
+does with two files. A run that goes on is compared as far as it has come.`,
+		Example: "  quire runs diff 06h0nax974k8qw7wcbqe8mdh48 06h0xz219yszf0dhzyshpq1p3g",
+		Args:    usageArgs(cobra.ExactArgs(2)),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			cl, err := client()
+			if err != nil {
+				return err
+			}
+			var sides [2]*notebook.Notebook
+			for i, id := range args {
+				if sides[i], err = cl.Output(cmd.Context(), id); err != nil {
+					return err
+				}
+			}
+			d := viewer.Compare(sides[0], sides[1])
+			if asJSON {
+				return d.WriteJSON(p.Stdout)
+			}
+			return d.WriteText(p.Stdout, newConsole(p).colour)
+		},
+	}
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
 	return withExit(cmd, exitHelp)
 }

@@ -52,10 +52,11 @@ func (d *DB) tx(ctx context.Context, f func(*sql.Tx) error) error {
 	return problem.WrapAs(problem.Unavailable, tx.Commit(), "committing a transaction")
 }
 
-// one turns sql.ErrNoRows into an error of kind NotFound with the given words.
+// one turns sql.ErrNoRows into an error of kind NotFound that says that what the
+// words name does not exist.
 func one(err error, format string, args ...any) error {
 	if errors.Is(err, sql.ErrNoRows) {
-		return problem.New(problem.NotFound, format, args...)
+		return problem.New(problem.NotFound, "%s does not exist", fmt.Sprintf(format, args...))
 	}
 	if err != nil {
 		return problem.WrapAs(problem.Unavailable, err, "looking up %s", fmt.Sprintf(format, args...))

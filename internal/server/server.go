@@ -44,6 +44,7 @@ type Server struct {
 	index    *search.Index
 	sessions *auth.Sessions
 	listener net.Listener
+	router   *api.Router
 	http     *http.Server
 	token    string
 	sampled  bool // the sample was put on the volume by this start
@@ -109,10 +110,12 @@ func (s *Server) open(ctx context.Context, opt Options) error {
 	if err != nil {
 		return problem.WrapAs(problem.Unavailable, err, "listening on %s", s.cfg.Listen)
 	}
+	s.router = s.routes()
 	s.http = &http.Server{
-		Handler: s.routes(), ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10,
+		Handler: s.router, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10,
 		ErrorLog: slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
 	}
+	s.http.RegisterOnShutdown(s.router.EndStreams)
 	return nil
 }
 
@@ -243,7 +246,7 @@ func (s *Server) openUser(ctx context.Context) error {
 	return s.sessions.SetToken(ctx, s.token, u)
 }
 
-func (s *Server) routes() http.Handler {
+func (s *Server) routes() *api.Router {
 	addr := s.listener.Addr().(*net.TCPAddr)
 	port := fmt.Sprint(addr.Port)
 	hosts := append([]string{
