@@ -110,6 +110,13 @@ type model struct {
 	Message      string        `json:"message,omitempty"`
 	Version      int64         `json:"version,omitempty"` // ours: the base of the next save
 	Next         string        `json:"next,omitempty"`    // ours: the cursor of a directory's next page
+	Trusted      *bool         `json:"trusted,omitempty"` // ours: of a notebook, whether the caller has run or saved it as it is
+}
+
+func (m *model) setTrust(trusted bool) {
+	if m.Type == contents.Notebook {
+		m.Trusted = &trusted
+	}
 }
 
 func modelOf(e contents.Entry, t target) model {
@@ -168,7 +175,12 @@ func (h contentsRoutes) get(w http.ResponseWriter, r *http.Request, t target) er
 	m := modelOf(e, t)
 	how := reading{want: contents.Type(want), format: format, content: content == "1", hash: hash == "1"}
 	setModified(w, e.Modified)
-	if a := h.made.get(how.key(t, m), fileTag(e)); a != nil && m.Type != contents.Directory {
+	tag, trusted, err := h.tag(r, e)
+	if err != nil {
+		return err
+	}
+	m.setTrust(trusted)
+	if a := h.made.get(how.key(t, m), tag); a != nil && m.Type != contents.Directory {
 		if notModified(w, r, a.tag) {
 			return nil
 		}
@@ -179,7 +191,7 @@ func (h contentsRoutes) get(w http.ResponseWriter, r *http.Request, t target) er
 		return h.list(w, r, t, m)
 	case how.content || how.hash:
 		return h.content(w, r, t, how)
-	case m.Type != contents.Directory && notModified(w, r, fileTag(e)):
+	case m.Type != contents.Directory && notModified(w, r, tag):
 		return nil
 	}
 	m.Type = m.as(contents.Type(want))
@@ -290,8 +302,9 @@ func (h contentsRoutes) content(w http.ResponseWriter, r *http.Request, t target
 	}
 	defer body.Close()
 	setModified(w, e.Modified)
-	if notModified(w, r, fileTag(e)) {
-		return nil
+	tag, trusted, err := h.tag(r, e)
+	if err != nil || notModified(w, r, tag) {
+		return err
 	}
 	if e.Size > maxSaveBody {
 		return problem.New(problem.TooLarge, "%s has %d bytes, at most %d are sent as JSON: use /files", t.path, e.Size, maxSaveBody)
@@ -302,6 +315,7 @@ func (h contentsRoutes) content(w http.ResponseWriter, r *http.Request, t target
 	}
 	m := modelOf(e, t)
 	m.Type = m.as(how.want)
+	m.setTrust(trusted)
 	if how.hash {
 		sum, algorithm := sha256.Sum256(data), "sha256"
 		text := hex.EncodeToString(sum[:])
@@ -310,7 +324,7 @@ func (h contentsRoutes) content(w http.ResponseWriter, r *http.Request, t target
 	switch {
 	case !how.content:
 	case m.Type == contents.Notebook:
-		err = m.setNotebook(data)
+		err = m.setNotebook(data, trusted)
 	default:
 		err = m.setText(data, how.format)
 	}
@@ -322,7 +336,7 @@ func (h contentsRoutes) content(w http.ResponseWriter, r *http.Request, t target
 	}
 	made := &answer{body: append(data, '\n')}
 	if time.Since(e.Modified) > settled {
-		h.made.keep(how.key(t, modelOf(e, t)), fileTag(e), made)
+		h.made.keep(how.key(t, modelOf(e, t)), tag, made)
 	}
 	return made.write(w, r)
 }
@@ -334,7 +348,7 @@ func (how reading) key(t target, m model) string {
 
 // setNotebook makes a notebook the content. One that breaks the rules of its
 // format is sent with a message that says which.
-func (m *model) setNotebook(data []byte) error {
+func (m *model) setNotebook(data []byte, trusted bool) error {
 	nb, err := notebook.Parse(data)
 	if err != nil {
 		return &problem.Error{Kind: problem.Invalid, Op: "Unreadable Notebook: " + m.Path, Err: err}
@@ -342,7 +356,7 @@ func (m *model) setNotebook(data []byte) error {
 	if err := nb.Validate(); err != nil {
 		m.Message = clip("Notebook validation failed: "+err.Error(), 4000)
 	}
-	doc, err := jupyterDocument(nb)
+	doc, err := jupyterDocument(nb, trusted)
 	if err != nil {
 		return err
 	}
@@ -383,14 +397,15 @@ func (m *model) setText(data []byte, format string) error {
 
 // jupyterDocument is a notebook as Jupyter's server sends it: like the file,
 // with all lists of lines joined.
-func jupyterDocument(nb *notebook.Notebook) (json.RawMessage, error) {
+func jupyterDocument(nb *notebook.Notebook, trusted bool) (json.RawMessage, error) {
 	var b bytes.Buffer
 	b.WriteString(`{"cells":[`)
+	cells := newCellWriter(trusted)
 	for i, c := range nb.Cells {
 		if i > 0 {
 			b.WriteByte(',')
 		}
-		data, err := notebook.MarshalCell(c)
+		data, err := cells.marshal(c)
 		if err != nil {
 			return nil, err
 		}

@@ -29,7 +29,7 @@ func setupFiles(t *testing.T) (*bundle, storage.Store) {
 	t.Cleanup(func() { _ = d.Close() })
 	lake := mem.New(mem.Config{})
 	v, err := contents.Open(ctx, contents.Config{
-		Dir: filepath.Join(dir, "files"), Blobs: &contents.Blobs{Store: mem.New(mem.Config{})}, Versions: d,
+		Dir: filepath.Join(dir, "files"), Blobs: &contents.Blobs{Store: mem.New(mem.Config{})}, Versions: d, Trust: d,
 		Mounts: map[string]storage.Store{"lake": lake},
 	})
 	if err != nil {
@@ -95,7 +95,7 @@ func TestConditions(t *testing.T) {
 				t.Errorf("304 has a body: %s", w.Body)
 			}
 		}
-		b.want(t, 304, "GET", "/files/users/ann/"+file.name, "", "If-None-Match", first)
+		b.want(t, 304, "GET", "/files/users/ann/"+file.name, "", "If-None-Match", strings.Replace(first, `-t"`, `"`, 1))
 		second := b.want(t, 200, "PUT", at, file.two, "If-Match", first).Header().Get("ETag")
 		if second == first {
 			t.Errorf("%s: two states have the tag %s", file.name, first)
@@ -190,4 +190,45 @@ func TestDiscovery(t *testing.T) {
 	if err != nil || string(data) != want {
 		t.Errorf("got  %s\nwant %s", data, want)
 	}
+}
+
+// TestTrust saves a notebook with an output as a client that knows its outputs
+// does, and as one that does not.
+func TestTrust(t *testing.T) {
+	t.Parallel()
+	b, _ := setupFiles(t)
+	save := func(metadata string) string {
+		return `{"type":"notebook","format":"json","content":{"metadata":{},"nbformat":4,"nbformat_minor":5,"cells":[` +
+			`{"cell_type":"code","id":"a","metadata":` + metadata + `,"execution_count":1,"source":"1","outputs":[{"output_type":"stream","name":"stdout","text":"x"}]},` +
+			`{"cell_type":"code","id":"b","metadata":{},"execution_count":null,"source":"","outputs":[]}]}}`
+	}
+	var m struct {
+		Trusted bool
+		Content struct {
+			Cells []struct{ Metadata struct{ Trusted *bool } }
+		}
+	}
+	look := func(name string, want bool) {
+		t.Helper()
+		decode(t, b.want(t, 200, "GET", own+"a.ipynb", ""), &m)
+		for i, c := range m.Content.Cells {
+			if m.Trusted != want || c.Metadata.Trusted == nil || *c.Metadata.Trusted != want {
+				t.Errorf("%s: cell %d is %v, the notebook %v, want %v", name, i, c.Metadata.Trusted, m.Trusted, want)
+			}
+		}
+	}
+	b.want(t, 201, "PUT", own+"a.ipynb", save(`{}`))
+	look("a client that says nothing", false)
+	b.want(t, 201, "POST", own+"a.ipynb/trust", "")
+	look("trusted by hand", true)
+	b.want(t, 200, "PUT", own+"a.ipynb", save(`{"trusted":false,"x":1}`))
+	look("an output that is not trusted", false)
+	tag := b.want(t, 200, "GET", own+"a.ipynb", "").Header().Get("ETag")
+	// The same bytes again, now known: the answer is another one.
+	b.want(t, 200, "PUT", own+"a.ipynb", save(`{"trusted":true,"x":1}`), "If-Match", tag)
+	look("outputs that are trusted", true)
+	if body := b.want(t, 200, "GET", "/files/users/ann/a.ipynb", "").Body.String(); strings.Contains(body, "trusted") {
+		t.Errorf("the file says that it is trusted: %s", body)
+	}
+	b.want(t, 404, "POST", own+"b.ipynb/trust", "")
 }

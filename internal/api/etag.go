@@ -58,12 +58,28 @@ func tagIn(header, tag string) bool {
 
 // fileTag is the ETag of a file: when it changed and its size, and a notebook's
 // version, which a look at it always knows.
-func fileTag(e contents.Entry) string {
+func fileTag(e contents.Entry) string { return `"` + stateOf(e) + `"` }
+
+// trustedTag is fileTag for who trusts the notebook: they get more with it.
+func trustedTag(e contents.Entry) string { return `"` + stateOf(e) + `-t"` }
+
+func stateOf(e contents.Entry) string {
 	tag := strconv.FormatInt(e.Modified.UnixNano(), 36) + "-" + strconv.FormatInt(e.Size, 36)
 	if e.Type == contents.Notebook {
 		tag += "-" + strconv.FormatInt(e.Version, 36)
 	}
-	return `"` + tag + `"`
+	return tag
+}
+
+// tag returns the ETag of a file for who asks, and whether they trust it.
+func (h contentsRoutes) tag(r *http.Request, e contents.Entry) (tag string, trusted bool, err error) {
+	if e.Type == contents.Notebook {
+		trusted, err = h.volume.Trusted(r.Context(), user(r), e.Path, e.Hash)
+	}
+	if trusted {
+		return trustedTag(e), true, err
+	}
+	return fileTag(e), false, err
 }
 
 // A staleError is what a request with If-Match or If-None-Match gets when the
@@ -87,9 +103,9 @@ func (h contentsRoutes) checkCondition(r *http.Request, t target) (contents.Entr
 	}
 	match, noneMatch := r.Header.Get("If-Match"), r.Header.Get("If-None-Match")
 	switch {
-	case match != "" && (missing || !tagIn(match, fileTag(e))):
+	case match != "" && (missing || !tagIn(match, fileTag(e)) && !tagIn(match, trustedTag(e))):
 		return e, &staleError{problem.New(problem.Conflict, "%s is not what If-Match names: read it again", t.path)}
-	case noneMatch != "" && !missing && tagIn(noneMatch, fileTag(e)):
+	case noneMatch != "" && !missing && (tagIn(noneMatch, fileTag(e)) || tagIn(noneMatch, trustedTag(e))):
 		return e, &staleError{problem.New(problem.Conflict, "%s is there already, and If-None-Match asks that it is not", t.path)}
 	case missing:
 		return contents.Entry{}, nil

@@ -78,7 +78,7 @@ func (h contentsRoutes) put(w http.ResponseWriter, r *http.Request, t target) er
 		}
 		return h.answer(w, r, t, http.StatusCreated)
 	}
-	data, err := m.bytes(t.path)
+	data, known, err := m.bytes(t.path)
 	if err != nil {
 		return err
 	}
@@ -86,6 +86,11 @@ func (h contentsRoutes) put(w http.ResponseWriter, r *http.Request, t target) er
 	saved, err := h.volume.Save(r.Context(), user(r), t.full(), bytes.NewReader(data), opt)
 	if err != nil {
 		return asStale(r, err)
+	}
+	if known {
+		if err := h.volume.Trust(r.Context(), user(r), t.full(), saved.Hash); err != nil {
+			return err
+		}
 	}
 	status := http.StatusOK
 	if before.Name == "" {
@@ -111,7 +116,7 @@ func (h contentsRoutes) putChunk(w http.ResponseWriter, r *http.Request, t targe
 	if *m.Chunk < 1 && *m.Chunk != contents.LastPart {
 		return problem.New(problem.Invalid, "chunk=%d: want 1, 2, 3 ... and -1 for the last", *m.Chunk)
 	}
-	data, err := m.bytes(t.path)
+	data, _, err := m.bytes(t.path)
 	if err != nil {
 		return err
 	}
@@ -132,36 +137,39 @@ func (h contentsRoutes) putChunk(w http.ResponseWriter, r *http.Request, t targe
 	return WriteJSON(w, status, modelOf(before, t))
 }
 
-// bytes is the content to save as it is to be on the disk.
-func (m saveModel) bytes(name string) ([]byte, error) {
+// bytes is the content to save as it is to be on the disk. known says that it is
+// a notebook whose outputs the client says the user has made or seen.
+func (m saveModel) bytes(name string) (data []byte, known bool, err error) {
 	if m.Type == "notebook" || m.Type == "" && strings.HasSuffix(name, ".ipynb") {
 		if len(m.Content) == 0 {
-			return nil, problem.New(problem.Invalid, "there is no content to save")
+			return nil, false, problem.New(problem.Invalid, "there is no content to save")
 		}
 		nb, err := notebook.Parse(m.Content)
 		if err != nil {
-			return nil, problem.Wrap(err, "the notebook to save is not one")
+			return nil, false, problem.Wrap(err, "the notebook to save is not one")
 		}
-		return nb.Bytes()
+		known = saysTrusted(nb, m.Content)
+		data, err = nb.Bytes()
+		return data, known, err
 	}
 	if m.Type != "file" && m.Type != "" {
-		return nil, because("bad type", problem.New(problem.Invalid, "type=%s: want file, notebook or directory", clip(m.Type, 40)))
+		return nil, false, because("bad type", problem.New(problem.Invalid, "type=%s: want file, notebook or directory", clip(m.Type, 40)))
 	}
 	if len(m.Content) == 0 {
-		return nil, problem.New(problem.Invalid, "there is no content to save")
+		return nil, false, problem.New(problem.Invalid, "there is no content to save")
 	}
 	var text string
 	if err := json.Unmarshal(m.Content, &text); err != nil {
-		return nil, problem.WrapAs(problem.Invalid, err, "content: want a string")
+		return nil, false, problem.WrapAs(problem.Invalid, err, "content: want a string")
 	}
 	switch m.Format {
 	case "text", "":
-		return []byte(text), nil
+		return []byte(text), false, nil
 	case "base64":
 		data, err := base64.StdEncoding.DecodeString(strings.NewReplacer("\n", "", "\r", "").Replace(text))
-		return data, problem.WrapAs(problem.Invalid, err, "content")
+		return data, false, problem.WrapAs(problem.Invalid, err, "content")
 	}
-	return nil, because("bad format", problem.New(problem.Invalid, "format=%s: want text or base64", clip(m.Format, 40)))
+	return nil, false, because("bad format", problem.New(problem.Invalid, "format=%s: want text or base64", clip(m.Format, 40)))
 }
 
 // answer sends what is at t now.
@@ -181,7 +189,11 @@ func (h contentsRoutes) answerVersion(w http.ResponseWriter, r *http.Request, t 
 	}
 	setModified(w, e.Modified)
 	if e.Type != contents.Directory {
-		w.Header().Set("ETag", fileTag(e))
+		tag, _, err := h.tag(r, e)
+		if err != nil {
+			return err
+		}
+		w.Header().Set("ETag", tag)
 	}
 	if status == http.StatusCreated {
 		w.Header().Set("Location", (&url.URL{Path: path.Join(strings.TrimSuffix(r.URL.Path, "/"), "")}).EscapedPath())
@@ -189,11 +201,30 @@ func (h contentsRoutes) answerVersion(w http.ResponseWriter, r *http.Request, t 
 	return WriteJSON(w, status, modelOf(e, t))
 }
 
+// trust notes that the user trusts a notebook as it is.
+func (h contentsRoutes) trust(w http.ResponseWriter, r *http.Request, t target) error {
+	e, err := h.volume.Stat(r.Context(), user(r), t.full())
+	if err != nil {
+		return err
+	}
+	if e.Type != contents.Notebook {
+		return problem.New(problem.Invalid, "%s is not a notebook", t.path)
+	}
+	if err := h.volume.Trust(r.Context(), user(r), t.full(), e.Hash); err != nil {
+		return err
+	}
+	return h.answer(w, r, t, http.StatusCreated)
+}
+
 // post makes a new file with a free name, or a copy; or a checkpoint.
 func (h contentsRoutes) post(w http.ResponseWriter, r *http.Request, t target) error {
 	if p, id, ok := checkpointPath(t.path); ok {
 		t.path = p
 		return h.postCheckpoint(w, r, t, id)
+	}
+	if p, ok := strings.CutSuffix(t.path, "/trust"); ok {
+		t.path = p
+		return h.trust(w, r, t)
 	}
 	if t.path != "" {
 		if err := mayName(t.path); err != nil {

@@ -29,6 +29,7 @@ type Entry struct {
 	Writable bool      // by who asked
 	Mime     string    // of files; "" for notebooks and directories
 	Version  int64     // number of the newest version; 0 when none is known
+	Hash     Hash      // of a notebook's newest version; "" when none is known
 }
 
 func typeOf(name string, dir bool) Type {

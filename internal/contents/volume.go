@@ -23,6 +23,8 @@ type Config struct {
 	Blobs *Blobs
 	// Versions keeps the records of versions.
 	Versions VersionStore
+	// Trust remembers what users have run or saved; nil trusts nothing.
+	Trust TrustStore
 	// Mounts are stores shown read-only under mounts/<name>/.
 	Mounts map[string]storage.Store
 	// Homes are workspaces that lie elsewhere: users' names and the directories,
@@ -136,7 +138,7 @@ func (v *Volume) Stat(ctx context.Context, u auth.User, path string) (Entry, err
 		if err != nil {
 			return Entry{}, err
 		}
-		e.Version = head.Version.Number
+		e.Version, e.Hash = head.Version.Number, head.Version.Hash
 	}
 	return e, nil
 }
@@ -164,7 +166,7 @@ func (v *Volume) Read(ctx context.Context, u auth.User, path string) (Entry, io.
 		if err != nil {
 			return Entry{}, nil, errors.Join(err, file.Close())
 		}
-		e.Version = head.Version.Number
+		e.Version, e.Hash = head.Version.Number, head.Version.Hash
 	}
 	return e, file, nil
 }

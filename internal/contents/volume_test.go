@@ -41,7 +41,7 @@ func setup(t *testing.T) *bundle {
 	}
 	t.Cleanup(func() { _ = d.Close() })
 	b := &bundle{ctx: ctx, dir: filepath.Join(dir, "files")}
-	b.cfg = contents.Config{Dir: b.dir, Blobs: &contents.Blobs{Store: mem.New(mem.Config{})}, Versions: d}
+	b.cfg = contents.Config{Dir: b.dir, Blobs: &contents.Blobs{Store: mem.New(mem.Config{})}, Versions: d, Trust: d}
 	b.open(t)
 	return b
 }

@@ -12,7 +12,10 @@ import (
 	"quire/internal/problem"
 )
 
-var _ contents.VersionStore = (*DB)(nil)
+var (
+	_ contents.VersionStore = (*DB)(nil)
+	_ contents.TrustStore   = (*DB)(nil)
+)
 
 const versionColumns = `v.number, v.hash, v.size, v.author, v.time, v.cause, v.base`
 
@@ -176,6 +179,10 @@ func (d *DB) MoveVersions(ctx context.Context, from, to string) error {
 				WHERE path = ? OR substr(path, 1, ?) = ?`,
 				to, runes(from)+1, from, runes(from)+1, from+"/")
 		}
+		if err == nil {
+			_, err = tx.ExecContext(ctx, `UPDATE OR REPLACE trusted SET path = ? || substr(path, ?) WHERE path = ? OR substr(path, 1, ?) = ?`,
+				to, runes(from)+1, from, runes(from)+1, from+"/")
+		}
 		return problem.WrapAs(problem.Unavailable, err, "moving the versions of %s", from)
 	})
 }
@@ -191,8 +198,28 @@ func forget(ctx context.Context, tx *sql.Tx, path string) error {
 	if strings.Trim(path, "/") == "" {
 		return errors.New("the root's versions are never forgotten")
 	}
-	_, err := tx.ExecContext(ctx, `DELETE FROM documents WHERE path = ? OR substr(path, 1, ?) = ?`, path, runes(path)+1, path+"/")
-	return err
+	for _, table := range []string{"documents", "trusted"} {
+		_, err := tx.ExecContext(ctx, `DELETE FROM `+table+` WHERE path = ? OR substr(path, 1, ?) = ?`, path, runes(path)+1, path+"/")
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// PutTrust implements contents.TrustStore.
+func (d *DB) PutTrust(ctx context.Context, user, path string, hash contents.Hash) error {
+	_, err := d.write.ExecContext(ctx, `INSERT INTO trusted (user_name, path, hash, time) VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING`,
+		user, path, string(hash), micros(time.Now()))
+	return problem.WrapAs(problem.Unavailable, err, "noting that %s is trusted", path)
+}
+
+// HasTrust implements contents.TrustStore.
+func (d *DB) HasTrust(ctx context.Context, user, path string, hash contents.Hash) (bool, error) {
+	var found bool
+	err := d.read.QueryRowContext(ctx, `SELECT EXISTS (SELECT 1 FROM trusted WHERE user_name = ? AND path = ? AND hash = ?)`,
+		user, path, string(hash)).Scan(&found)
+	return found, problem.WrapAs(problem.Unavailable, err, "looking whether %s is trusted", path)
 }
 
 // runes is the length that SQL's substr counts in.

@@ -82,6 +82,15 @@ func (s *site) viewNotebook(w http.ResponseWriter, r *http.Request, e contents.E
 	if number > 0 {
 		opts.Byline = append(opts.Byline, "version "+strconv.FormatInt(number, 10))
 	}
+	if pinned == "" {
+		known, err := s.cfg.Volume.Trusted(r.Context(), user(r), e.Path, e.Hash)
+		if err != nil {
+			return err
+		}
+		if !known {
+			opts.Byline = append(opts.Byline, "not yet run or saved by you")
+		}
+	}
 	opts.Actions = []viewer.Action{
 		{Label: "Run with parameters", URL: s.to("/run/") + at + pinned, Primary: true},
 		{Label: "Clone to my workspace", URL: s.to("/clone/") + at + pinned, Post: true},

@@ -120,7 +120,15 @@ func (s *Runs) Submit(ctx context.Context, u auth.User, req Request) (Run, error
 	sum := sha256.Sum256(source)
 	r.Source = hex.EncodeToString(sum[:])
 	r.IdempotencyHash = idempotencyHash(req, r)
-	return s.create(ctx, r, source)
+	created, err := s.create(ctx, r, source)
+	if err != nil {
+		return created, err
+	}
+	// Who runs a notebook knows it. The run is on its way whatever comes of this.
+	if err := s.cfg.Volume.Trust(ctx, u, clean, contents.Hash(r.Source)); err != nil {
+		s.cfg.Log.LogAttrs(ctx, slog.LevelWarn, "a notebook that is run is not noted as trusted", slog.String("run_id", created.ID), slog.String("error", err.Error()))
+	}
+	return created, nil
 }
 
 func (s *Runs) create(ctx context.Context, r Run, source []byte) (Run, error) {

@@ -91,7 +91,7 @@ func setup(t *testing.T, script func(a *actor)) *bundle {
 	}
 	t.Cleanup(func() { _ = d.Close() })
 	v, err := contents.Open(ctx, contents.Config{
-		Dir: filepath.Join(dir, "files"), Versions: d, Blobs: &contents.Blobs{Store: mem.New(mem.Config{})},
+		Dir: filepath.Join(dir, "files"), Versions: d, Trust: d, Blobs: &contents.Blobs{Store: mem.New(mem.Config{})},
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -306,6 +306,31 @@ func TestCancel(t *testing.T) {
 	again, err := b.Retry(b.ctx, ann, first.ID)
 	if err != nil || again.RetryOf != first.ID || again.Source != first.Source {
 		t.Errorf("retry %+v: %v", again, err)
+	}
+}
+
+// TestWhoRunsANotebookKnowsIt looks whether running a notebook makes it trusted,
+// for who runs it and as it is.
+func TestWhoRunsANotebookKnowsIt(t *testing.T) {
+	t.Parallel()
+	b := setup(t, func(*actor) {})
+	e, err := b.cfg.Volume.Stat(b.ctx, ann, "users/ann/a.ipynb")
+	if err != nil {
+		t.Fatal(err)
+	}
+	trusted := func(u auth.User) bool {
+		ok, err := b.cfg.Volume.Trusted(b.ctx, u, e.Path, e.Hash)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return ok
+	}
+	if trusted(ann) {
+		t.Error("it is trusted before it is run")
+	}
+	b.submit(t, run.Request{})
+	if !trusted(ann) || trusted(auth.User{Name: "bob"}) {
+		t.Error("who ran it trusts it, and nobody else does")
 	}
 }
 

@@ -209,7 +209,7 @@ func (s *Server) openVolume(ctx context.Context) error {
 		s.objects = append(s.objects, store)
 	}
 	cfg := contents.Config{
-		Dir: s.data("files"), Blobs: &contents.Blobs{Store: blobs}, Versions: s.db, Mounts: mounts,
+		Dir: s.data("files"), Blobs: &contents.Blobs{Store: blobs}, Versions: s.db, Trust: s.db, Mounts: mounts,
 		QuotaBytes: s.cfg.QuotaBytes, Room: s.reserve.room, Log: s.log,
 	}
 	if s.cfg.Sample {
