@@ -321,7 +321,7 @@ func (s *Runs) tryPublish(ctx context.Context, r Run) error {
 func (s *Runs) publishLoop(ctx context.Context) {
 	tick := time.NewTicker(publishEvery)
 	defer tick.Stop()
-	pruned := s.now()
+	var pruned time.Time // the first look is at the start
 	for {
 		waiting, err := s.cfg.Store.Unpublished(ctx)
 		if err != nil && ctx.Err() == nil {

@@ -309,6 +309,38 @@ func TestCancel(t *testing.T) {
 	}
 }
 
+// TestOldRunsAreRemoved starts a server a month later: what ended before is
+// gone, with its objects and its spool. A day earlier it was all there.
+func TestOldRunsAreRemoved(t *testing.T) {
+	t.Parallel()
+	b := setup(t, func(a *actor) { a.result(run.Succeeded, "") })
+	old := b.await(t, b.submit(t, run.Request{}).ID, ended)
+	restart := func(later time.Duration) {
+		b.Stop()
+		b.cfg.Keep, b.cfg.Now = 30*24*time.Hour, func() time.Time { return time.Now().Add(later) }
+		b.start(t)
+	}
+	restart(29 * 24 * time.Hour)
+	// The look at the start is over when a run that came after it has ended.
+	b.await(t, b.submit(t, run.Request{}).ID, ended)
+	if _, err := b.Output(b.ctx, ann, old.ID); err != nil {
+		t.Errorf("it was removed after 29 days: %v", err)
+	}
+	restart(31 * 24 * time.Hour)
+	for end := time.Now().Add(10 * time.Second); ; <-time.After(5 * time.Millisecond) {
+		_, err := b.Get(b.ctx, ann, old.ID)
+		_, outputErr := b.cfg.Objects.Stat(b.ctx, old.ID+"/output.ipynb")
+		_, sourceErr := b.cfg.Objects.Stat(b.ctx, old.ID+"/source.ipynb")
+		_, spoolErr := os.Stat(filepath.Join(b.cfg.Spool, old.ID))
+		if problem.Is(err, problem.NotFound) && problem.Is(outputErr, problem.NotFound) && problem.Is(sourceErr, problem.NotFound) && os.IsNotExist(spoolErr) {
+			return
+		}
+		if time.Now().After(end) {
+			t.Fatalf("a run that ended 31 days ago is there: row %v, output %v, source %v, spool %v", err, outputErr, sourceErr, spoolErr)
+		}
+	}
+}
+
 // TestWhoRunsANotebookKnowsIt looks whether running a notebook makes it trusted,
 // for who runs it and as it is.
 func TestWhoRunsANotebookKnowsIt(t *testing.T) {
