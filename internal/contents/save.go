@@ -196,6 +196,13 @@ func (v *Volume) notice(ctx context.Context, path string) (Head, error) {
 	if err != nil && !problem.Is(err, problem.NotFound) {
 		return Head{}, problem.Wrap(err, "looking at %s", path)
 	}
+	if head.Version.Number > 0 && !head.Applied {
+		// A save was committed and its file could not be written. What the disk
+		// holds is older, and must not be taken for a change from outside.
+		if head, err = v.finish(ctx, head.Version); err != nil {
+			return Head{}, err
+		}
+	}
 	info, err := v.tree.stat(path)
 	if problem.Is(err, problem.NotFound) {
 		return head, nil
@@ -256,7 +263,7 @@ func (v *Volume) recover(ctx context.Context) error {
 	}
 	for _, version := range versions {
 		if err := v.recoverOne(ctx, version); err != nil {
-			return problem.Wrap(err, "finishing the save of %s", version.Path)
+			return err
 		}
 		v.cfg.Log.Info("finished a save that was cut off", "path", version.Path, "version", version.Number)
 	}
@@ -266,9 +273,29 @@ func (v *Volume) recover(ctx context.Context) error {
 func (v *Volume) recoverOne(ctx context.Context, version Version) error {
 	unlock := v.locks.lock(version.Path)
 	defer unlock()
+	_, err := v.finish(ctx, version)
+	return err
+}
+
+// finish writes the file of a version that was committed and not written. The
+// caller holds the lock of its path.
+func (v *Volume) finish(ctx context.Context, version Version) (Head, error) {
+	err := v.keepReplaced(ctx, version)
+	if err == nil {
+		err = v.apply(ctx, version)
+	}
+	if err != nil {
+		return Head{}, problem.Wrap(err, "finishing the save of %s", version.Path)
+	}
+	return v.cfg.Versions.Head(ctx, version.Path)
+}
+
+// keepReplaced keeps what the disk holds in place of a version that was not
+// written, when that is not the version before.
+func (v *Volume) keepReplaced(ctx context.Context, version Version) error {
 	found, size, err := v.hashFile(ctx, version.Path)
 	if problem.Is(err, problem.NotFound) || err == nil && found == version.Hash {
-		return v.apply(ctx, version)
+		return nil
 	}
 	if err != nil {
 		return err
@@ -277,15 +304,13 @@ func (v *Volume) recoverOne(ctx context.Context, version Version) error {
 	if err != nil && !problem.Is(err, problem.NotFound) {
 		return err
 	}
-	if before.Hash != found {
-		_, err := v.cfg.Versions.AppendVersion(ctx, Append{Side: true, Version: Version{
-			Path: version.Path, Hash: found, Size: size, Time: v.now(), Cause: Overwritten, Base: version.Base,
-		}})
-		if err != nil {
-			return err
-		}
+	if before.Hash == found {
+		return nil
 	}
-	return v.apply(ctx, version)
+	_, err = v.cfg.Versions.AppendVersion(ctx, Append{Side: true, Version: Version{
+		Path: version.Path, Hash: found, Size: size, Time: v.now(), Cause: Overwritten, Base: version.Base,
+	}})
+	return err
 }
 
 // hashFile keeps the bytes of a file among the blobs and returns their hash.

@@ -72,8 +72,15 @@ type victim struct {
 	wrap     []string // command in front of the server's, such as strace
 	cmd      *exec.Cmd
 	patience time.Duration // of a request
+	under    *underErrors  // what clients saw while calls failed
 	url      atomic.Pointer[string]
 	log      *os.File
+}
+
+// underErrors is what the clients saw while system calls failed.
+type underErrors struct {
+	book      runBook
+	histories []*history
 }
 
 // memoryDir makes a folder of the test in memory, where there is a file system
@@ -158,22 +165,29 @@ func fakeKernelspec(t *testing.T, home string) string {
 // start returns when the server answers.
 func (v *victim) start() {
 	v.t.Helper()
+	if err := v.launch(); err != nil {
+		v.t.Fatal(err)
+	}
+}
+
+// launch is start for a server that may end before it is ready.
+func (v *victim) launch() error {
 	argv := append(append([]string{}, v.wrap...), v.path, "serve", "--config", v.config, "--listen", "127.0.0.1:0", "--data", v.data)
 	v.cmd = exec.Command(argv[0], argv[1:]...)
 	v.cmd.Env = v.env
 	v.cmd.Stderr = v.log
 	out, err := v.cmd.StdoutPipe()
 	if err != nil {
-		v.t.Fatal(err)
+		return err
 	}
 	if err := v.cmd.Start(); err != nil {
-		v.t.Fatal(err)
+		return err
 	}
 	line := make([]byte, 0, 256)
 	one := make([]byte, 1)
 	for len(line) == 0 || line[len(line)-1] != '\n' {
 		if _, err := out.Read(one); err != nil {
-			v.t.Fatalf("the server ended before it was ready: %v", err)
+			return fmt.Errorf("the server ended before it was ready: %w", err)
 		}
 		line = append(line, one[0])
 	}
@@ -181,6 +195,7 @@ func (v *victim) start() {
 	url = strings.TrimSuffix(url, "/")
 	v.url.Store(&url)
 	go func() { _, _ = io.Copy(io.Discard, out) }() // ends with the server
+	return nil
 }
 
 func (v *victim) kill() {
