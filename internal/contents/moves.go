@@ -71,6 +71,7 @@ func (v *Volume) move(ctx context.Context, from, to string) error {
 	}
 	v.changed(from)
 	v.changed(to)
+	v.moves.tell(from, to)
 	return nil
 }
 

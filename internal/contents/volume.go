@@ -58,6 +58,7 @@ type Volume struct {
 	cache   listCache
 	usage   usageCache
 	changes changeHub
+	moves   moveHub
 	uploads uploads
 	mounted mountIndex
 }
