@@ -84,15 +84,10 @@ func removeDocuments(ctx context.Context, tx *sql.Tx, path string) error {
 // Search implements search.Store. Every word is quoted: none of them is taken
 // for FTS5's own syntax.
 func (d *DB) Search(ctx context.Context, words []string, limit int) ([]search.Hit, error) {
-	quoted := make([]string, len(words))
-	for i, w := range words {
-		quoted[i] = `"` + strings.ReplaceAll(w, `"`, `""`) + `"`
-	}
-	query := strings.Join(quoted, " AND ") + " *"
 	rows, err := d.read.QueryContext(ctx, `
 		SELECT s.path, s.title, c.anchor, c.cell, snippet(search_cells, 0, char(2), char(3), '…', 24)
 		FROM search_cells c JOIN search_documents s ON s.id = c.document
-		WHERE search_cells MATCH ? ORDER BY c.rank LIMIT ?`, query, limit)
+		WHERE search_cells MATCH ? ORDER BY c.rank LIMIT ?`, matching(words), limit)
 	if err != nil {
 		return nil, problem.WrapAs(problem.Unavailable, err, "searching")
 	}
@@ -106,6 +101,37 @@ func (d *DB) Search(ctx context.Context, words []string, limit int) ([]search.Hi
 		hits = append(hits, h)
 	}
 	return hits, problem.WrapAs(problem.Unavailable, rows.Err(), "searching")
+}
+
+// matching is the query for all words, the last one also as a beginning.
+func matching(words []string) string {
+	quoted := make([]string, len(words))
+	for i, w := range words {
+		quoted[i] = `"` + strings.ReplaceAll(w, `"`, `""`) + `"`
+	}
+	return strings.Join(quoted, " AND ") + " *"
+}
+
+// SearchRuns implements search.Store.
+func (d *DB) SearchRuns(ctx context.Context, words []string, limit int) ([]search.Hit, error) {
+	rows, err := d.read.QueryContext(ctx, `
+		SELECT r.id, r.owner, r.notebook, snippet(search_runs, 0, char(2), char(3), '…', 24)
+		FROM search_runs s JOIN runs r ON r.rowid = s.rowid
+		WHERE search_runs MATCH ? ORDER BY s.rowid DESC LIMIT ?`, matching(words), limit)
+	if err != nil {
+		return nil, problem.WrapAs(problem.Unavailable, err, "searching runs")
+	}
+	defer rows.Close()
+	var hits []search.Hit
+	for rows.Next() {
+		h := search.Hit{Index: -1}
+		if err := rows.Scan(&h.Run, &h.Owner, &h.Path, &h.Snippet); err != nil {
+			return nil, problem.WrapAs(problem.Unavailable, err, "searching runs")
+		}
+		h.Title = "Run of " + h.Path[strings.LastIndexByte(h.Path, '/')+1:]
+		hits = append(hits, h)
+	}
+	return hits, problem.WrapAs(problem.Unavailable, rows.Err(), "searching runs")
 }
 
 // Described implements search.Store.

@@ -28,8 +28,11 @@ func (s *site) discover(w http.ResponseWriter, r *http.Request) error {
 	return s.show(w, r, http.StatusOK, "discover", view{Title: "Discover", Section: "discover", Data: map[string]any{"Documents": all}})
 }
 
-// hitPath leads to the cell of a hit.
+// hitPath leads to the cell, or the run, of a hit.
 func hitPath(h search.Hit) string {
+	if h.Run != "" {
+		return "/runs/" + h.Run
+	}
 	at := "/view/" + escapePath(h.Path)
 	if h.Anchor != "" {
 		return at + "#cell-" + h.Anchor

@@ -390,7 +390,14 @@ func checkAgainst(nb *notebook.Notebook, set parameter.Set, strict bool) (parame
 		return set, nil
 	}
 	definitions, _ := parameter.Inspect(nb.Language(), nb.Cells[i].Source)
-	applied, violations := parameter.SchemaOf(definitions).Apply(set, strict)
+	schema := parameter.SchemaOf(definitions)
+	for _, name := range set.Names() {
+		// Parameters are kept with the run, for everybody to read.
+		if p, ok := schema.Lookup(name); ok && p.Secret {
+			return set, problem.New(problem.Invalid, "%s is a secret, and the parameters of a run are kept: give it to quire run with --secret", name)
+		}
+	}
+	applied, violations := schema.Apply(set, strict)
 	if len(violations) == 0 {
 		return applied, nil
 	}

@@ -38,9 +38,12 @@ type Cell struct {
 	Text   string
 }
 
-// A Hit is a cell, or a notebook as a whole (Index -1), that matches.
+// A Hit is a cell, a notebook as a whole (Index -1) or a run of one (Run is not
+// empty) that matches.
 type Hit struct {
 	Path    string `json:"path"`
+	Run     string `json:"run,omitempty"`   // id of the run whose notebook, parameters or tags match
+	Owner   string `json:"owner,omitempty"` // of the run
 	Title   string `json:"title"`
 	Anchor  string `json:"anchor,omitempty"`
 	Index   int    `json:"index"`
@@ -58,6 +61,8 @@ type Store interface {
 	// Search returns the best hits for words, of which all must match, the last
 	// one also as a beginning.
 	Search(ctx context.Context, words []string, limit int) ([]Hit, error)
+	// SearchRuns is Search over runs: newest first.
+	SearchRuns(ctx context.Context, words []string, limit int) ([]Hit, error)
 	// Described returns the documents with a title or tags of their own, newest
 	// first, without their cells.
 	Described(ctx context.Context, limit int) ([]Document, error)
@@ -270,8 +275,11 @@ func Words(q string) []string {
 	return words[:min(len(words), maxWords)]
 }
 
-// Search returns what u may read and matches q, best first, at most limit
-// (0: 50).
+// maxRuns is how many runs are found at most.
+const maxRuns = 20
+
+// Search returns what u may read and matches q, at most limit (0: 50) cells and
+// notebooks, best first, and then a few runs, newest first.
 func (x *Index) Search(ctx context.Context, u auth.User, q string, limit int) ([]Hit, error) {
 	if limit <= 0 || limit > 200 {
 		limit = 50
@@ -281,9 +289,17 @@ func (x *Index) Search(ctx context.Context, u auth.User, q string, limit int) ([
 		return nil, nil
 	}
 	hits, err := x.Store.Search(ctx, words, limit)
-	allowed := hits[:0]
-	for _, h := range hits {
-		if auth.Allow(u, auth.Read, auth.FileAt(h.Path)) == nil {
+	if err != nil {
+		return nil, err
+	}
+	runs, err := x.Store.SearchRuns(ctx, words, min(limit, maxRuns))
+	var allowed []Hit
+	for _, h := range append(hits, runs...) {
+		object := auth.FileAt(h.Path)
+		if h.Run != "" {
+			object = auth.Object{Kind: auth.RunKind, Owner: h.Owner}
+		}
+		if auth.Allow(u, auth.Read, object) == nil {
 			allowed = append(allowed, h)
 		}
 	}

@@ -194,3 +194,54 @@ func TestEveryAPIRouteIsDescribed(t *testing.T) {
 		}
 	}
 }
+
+// TestSecretParameterIsNowhere gives a run a parameter that the notebook
+// declares a secret, and looks for it in everything that is kept and said.
+func TestSecretParameterIsNowhere(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	const canary = "canary-4f1d9c0e7b"
+	ask := func(method, path, body string) *httptest.ResponseRecorder {
+		r := httptest.NewRequestWithContext(t.Context(), method, path, strings.NewReader(body))
+		r.Host = b.listener.Addr().String()
+		r.Header.Set("Authorization", "Bearer "+b.token)
+		w := httptest.NewRecorder()
+		b.Server.router.ServeHTTP(w, r)
+		return w
+	}
+	notebook := `{"type":"notebook","format":"json","content":{"cells":[{"cell_type":"code","id":"p","metadata":{"tags":["parameters"]},"execution_count":null,` +
+		`"source":"country: str = 'FR'\ntoken: Secret = ''  # secret","outputs":[]}],"metadata":{"kernelspec":{"name":"python3","display_name":"P","language":"python"}},"nbformat":4,"nbformat_minor":5}}`
+	if w := ask("PUT", "/user/ann/api/contents/s.ipynb", notebook); w.Code != http.StatusCreated {
+		t.Fatalf("saving: %d %s", w.Code, w.Body)
+	}
+	w := ask("POST", "/api/runs", `{"notebook":"users/ann/s.ipynb","parameters":{"country":"DE","token":"`+canary+`"}}`)
+	if w.Code != http.StatusBadRequest || !strings.Contains(w.Body.String(), "token is a secret") {
+		t.Errorf("a secret was taken: %d %s", w.Code, w.Body)
+	}
+	answers := w.Body.String()
+	if w := ask("POST", "/api/runs", `{"notebook":"users/ann/s.ipynb","parameters":{"country":"Norway"},"tags":["nightly"]}`); w.Code != http.StatusCreated {
+		t.Fatalf("a run without the secret: %d %s", w.Code, w.Body)
+	}
+	for _, path := range []string{"/api/runs", "/runs", "/runs?notebook=users/ann/s.ipynb&view=results", "/api/search?q=" + canary, "/api/search?q=norway"} {
+		answers += ask("GET", path, "").Body.String()
+	}
+	if !strings.Contains(answers, "Run of s.ipynb") {
+		t.Errorf("the run is not found by its parameter")
+	}
+	if strings.Contains(answers, canary) || strings.Contains(b.log.String(), canary) {
+		t.Error("an answer or the log tells the secret")
+	}
+	err := filepath.WalkDir(b.cfg.Data, func(path string, d os.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		data, err := os.ReadFile(path)
+		if bytes.Contains(data, []byte(canary)) {
+			t.Errorf("the secret is in %s", path)
+		}
+		return err
+	})
+	if err != nil {
+		t.Error(err)
+	}
+}
