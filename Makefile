@@ -5,7 +5,7 @@
 export CGO_ENABLED ?= 0
 export QUIRE_ENV := $(CURDIR)/.quire/python
 
-.PHONY: help up build test check bench fuzz clean
+.PHONY: help up build test check bench fuzz torture clean
 
 help:
 	@echo "make up      set everything up, run a notebook, then the platform: its address is printed"
@@ -14,6 +14,7 @@ help:
 	@echo "make check   the quick loop: format, vet, short tests; needs no network"
 	@echo "make bench   Quire, Papermill and the raw floor, side by side"
 	@echo "make fuzz    every fuzz test for a while (FUZZTIME=30s)"
+	@echo "make torture loss of power, failing system calls, planted faults: root, half an hour"
 	@echo "make clean   removes what make made (bin, build); .quire stays: rm -r .quire"
 
 up: build
@@ -34,6 +35,9 @@ bench: build
 
 fuzz:
 	@tools/fuzz.sh
+
+torture:
+	@tools/torture.sh
 
 clean:
 	rm -rf bin build
