@@ -34,6 +34,9 @@ const forceGrace = 2 * time.Second
 // first signal asks the command to end in order, the second to end at once; a
 // third, or two seconds, end it as it is.
 func Main(p Process) int {
+	if status, asked := containerShim(p); asked {
+		return status
+	}
 	if p.now == nil {
 		p.now = time.Now
 	}
