@@ -52,6 +52,7 @@ type Kind string
 const (
 	File     Kind = "file"     // Path is a slash path from the volume's root
 	RunKind  Kind = "run"      // Owner is who asked for it
+	JobKind  Kind = "job"      // Owner is who asked for it; its environment may say what is theirs alone
 	Platform Kind = "platform" // the server itself
 )
 
@@ -106,6 +107,8 @@ func allowed(u User, verb Verb, o Object) bool {
 		return verb == Write && writable(o, own)
 	case RunKind:
 		return verb == Read || own
+	case JobKind:
+		return own
 	case Platform:
 		return u.Admin
 	}
