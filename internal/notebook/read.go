@@ -44,6 +44,8 @@ func readAll(r io.Reader) ([]byte, error) {
 		if info, err := f.Stat(); err == nil && info.Mode().IsRegular() {
 			size = info.Size()
 		}
+	case io.Seeker:
+		size = sizeOf(f)
 	}
 	if size > MaxBytes {
 		return nil, problem.New(problem.TooLarge, "the notebook has %d bytes: at most %d are read", size, MaxBytes)
@@ -57,6 +59,19 @@ func readAll(r io.Reader) ([]byte, error) {
 		return nil, problem.New(problem.TooLarge, "the notebook has more than %d bytes", MaxBytes)
 	}
 	return buf.Bytes(), nil
+}
+
+// sizeOf returns how many bytes are left to read, 0 when nobody knows.
+func sizeOf(f io.Seeker) int64 {
+	at, err := f.Seek(0, io.SeekCurrent)
+	if err != nil {
+		return 0
+	}
+	end, err := f.Seek(0, io.SeekEnd)
+	if _, back := f.Seek(at, io.SeekStart); err != nil || back != nil {
+		return 0 // if it cannot go back, reading says so
+	}
+	return end - at
 }
 
 func parse(data []byte, newID func() string) (*Notebook, error) {

@@ -64,11 +64,20 @@ func (s *site) view(w http.ResponseWriter, r *http.Request) error {
 
 func (s *site) viewNotebook(w http.ResponseWriter, r *http.Request, e contents.Entry) error {
 	q := r.URL.Query()
-	nb, number, err := s.load(r, e.Path)
+	body, number, err := s.open(r, e.Path, q.Get("version"))
 	if err != nil {
 		return err
 	}
+	defer body.Close()
+	book, err := notebook.ReadBook(body)
+	if err != nil {
+		return problem.Wrap(err, "reading %s", e.Path)
+	}
 	if as := q.Get("as"); as != "" {
+		nb, err := book.Whole()
+		if err != nil {
+			return err
+		}
 		return export(w, nb, strings.TrimSuffix(e.Name, path.Ext(e.Name)), as)
 	}
 	at := escapePath(e.Path)
@@ -77,6 +86,7 @@ func (s *site) viewNotebook(w http.ResponseWriter, r *http.Request, e contents.E
 		pinned = "?version=" + strconv.FormatInt(number, 10)
 	}
 	opts := s.options(e.Path, number)
+	opts.Cell = book.Cell
 	opts.HideCode = q.Get("code") == "0"
 	opts.Byline = []string{e.Name}
 	if number > 0 {
@@ -105,7 +115,7 @@ func (s *site) viewNotebook(w http.ResponseWriter, r *http.Request, e contents.E
 			{Label: "Delete", URL: s.to("/delete/") + at, Post: true},
 		}})
 	}
-	return s.stream(w, r, view{Title: e.Name, Section: section(r, e.Path), Crumbs: s.crumbs(e.Path)}, nb, opts)
+	return s.stream(w, r, view{Title: e.Name, Section: section(r, e.Path), Crumbs: s.crumbs(e.Path)}, book.Notebook, opts)
 }
 
 // downloads is the menu of the forms of a notebook at an address.

@@ -207,11 +207,11 @@ func (x *Index) put(ctx context.Context, e contents.Entry) error {
 		return err
 	}
 	defer body.Close()
-	nb, err := notebook.Read(body)
+	book, err := notebook.ReadBook(body)
 	if err != nil {
 		return x.Store.RemoveDocuments(ctx, e.Path)
 	}
-	d := documentOf(nb, e.Path)
+	d := documentOf(book.Notebook, e.Path)
 	d.Stamp, d.Modified = stampOf(e), e.Modified
 	return x.Store.PutDocument(ctx, d)
 }

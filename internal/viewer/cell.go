@@ -13,6 +13,16 @@ const maxSourceBytes = 1 << 20
 // cell writes one cell as a section with its own address and label.
 func (p *page) cell(i int) {
 	c := p.nb.Cells[i]
+	if p.opts.Cell != nil {
+		whole, err := p.opts.Cell(i)
+		if err != nil {
+			p.str(`<div class="q-callout q-bad"><p>`)
+			p.text(err.Error())
+			p.str("</p></div>\n")
+		} else {
+			c = whole
+		}
+	}
 	p.scribe.cell = i
 	kind, class := "raw text", "q-raw"
 	var status Status

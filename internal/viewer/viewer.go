@@ -56,6 +56,9 @@ type Options struct {
 	Lead func(w io.Writer) error
 	// Byline are short facts under the title: author, path, version.
 	Byline []string
+	// Cell reads a cell, counted from 0, when its turn comes, for a notebook whose
+	// own cells lack large outputs (notebook.Book). Nil takes the notebook's.
+	Cell func(i int) (*notebook.Cell, error)
 	// Cache keeps coloured code between pages. Nil keeps none.
 	Cache *Cache
 }
