@@ -69,8 +69,8 @@ export async function startQuire(options = {}) {
   };
 }
 
-export function startBrowser() {
-  return chromium.launch({ executablePath: process.env.QUIRE_TEST_CHROMIUM, args: flags });
+export function startBrowser(more = []) {
+  return chromium.launch({ executablePath: process.env.QUIRE_TEST_CHROMIUM, args: [...flags, ...more] });
 }
 
 // watched makes a page whose complaints are kept: faults holds them, in words.
