@@ -219,7 +219,7 @@ func (v *victim) judge(h *history) int {
 			out.head = number
 		case there:
 			out.ok, out.unknown, out.head = true, false, number
-			if v.under != nil {
+			if v.faulty {
 				// A commit whose sync failed can come back when the server is started
 				// again, long after its answer.
 				h.ops[i].Return = math.MaxInt64

@@ -65,52 +65,61 @@ func inject(t *testing.T, calls, errno string, n int) {
 		"strace", "-D", "-f", "-qq", "-o", "/dev/null", "-e", "trace=" + calls,
 		"-e", fmt.Sprintf("inject=%s:error=%s:when=%d+40", calls, errno, n),
 	}
+	var under *underErrors
 	if err := v.launch(); err != nil {
 		t.Log("the server did not start, and said so")
 	} else {
-		v.workUnderErrors()
+		under = v.workUnderErrors()
 	}
 	v.kill()
 	v.wrap = nil
 	v.start()
-	v.verdict()
+	if under != nil {
+		v.verdict(under)
+	}
+}
+
+// underErrors is what the clients saw while system calls failed.
+type underErrors struct {
+	book      runBook
+	histories []*history
 }
 
 // workUnderErrors lets clients save and run for a moment.
-func (v *victim) workUnderErrors() {
-	v.under = &underErrors{}
+func (v *victim) workUnderErrors() *underErrors {
+	under := &underErrors{}
+	v.faulty = true
 	begin := time.Now()
 	clock := func() int64 { return int64(time.Since(begin)) }
 	ctx, stop := context.WithTimeout(v.t.Context(), 700*time.Millisecond)
 	defer stop()
 	for i := range 4 {
-		v.under.histories = append(v.under.histories, &history{path: fmt.Sprintf("e%d.ipynb", i), acked: map[string]int64{}})
+		under.histories = append(under.histories, &history{path: fmt.Sprintf("e%d.ipynb", i), acked: map[string]int64{}})
 	}
 	var clients sync.WaitGroup
 	for id := range 2 {
 		clients.Go(func() {
 			n := 0
-			v.client(ctx, id, func() *history { n++; return v.under.histories[n/4%4] }, clock)
+			v.client(ctx, id, func() *history { n++; return under.histories[n/4%4] }, clock)
 		})
 	}
-	clients.Go(func() { v.runner(ctx, 1, &v.under.book) })
+	clients.Go(func() { v.runner(ctx, 1, &under.book) })
 	clients.Wait()
+	return under
 }
 
 // verdict judges what was seen, on a server that works.
-func (v *victim) verdict() {
-	if v.under == nil {
-		return
-	}
-	v.settle(&v.under.book, time.Minute)
+func (v *victim) verdict(under *underErrors) {
+	v.t.Helper()
+	v.settle(&under.book, time.Minute)
 	saves := 0
-	for _, h := range v.under.histories {
+	for _, h := range under.histories {
 		saves += v.judge(h)
 	}
-	for _, s := range v.under.book.all {
+	for _, s := range under.book.all {
 		v.judgeKey(s)
 	}
-	v.t.Logf("%d saves acknowledged, %d submissions", saves, len(v.under.book.all))
+	v.t.Logf("%d saves acknowledged, %d submissions", saves, len(under.book.all))
 	if err := integrity(filepath.Join(v.data, "quire.db")); err != nil {
 		v.t.Error(err)
 	}

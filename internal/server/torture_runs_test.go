@@ -210,6 +210,7 @@ func (v *victim) settle(book *runBook, limit time.Duration) {
 				continue
 			case <-ctx.Done():
 			}
+			_, _ = v.call(v.t.Context(), "GET", "/api/runs/"+s.id, nil, &r)
 			v.t.Errorf("after %v run %s is still %s (%s), published: %v", limit, s.id, r.State, r.Reason, r.Published)
 			return
 		}

@@ -72,15 +72,9 @@ type victim struct {
 	wrap     []string // command in front of the server's, such as strace
 	cmd      *exec.Cmd
 	patience time.Duration // of a request
-	under    *underErrors  // what clients saw while calls failed
+	faulty   bool          // system calls of its server failed
 	url      atomic.Pointer[string]
 	log      *os.File
-}
-
-// underErrors is what the clients saw while system calls failed.
-type underErrors struct {
-	book      runBook
-	histories []*history
 }
 
 // memoryDir makes a folder of the test in memory, where there is a file system
