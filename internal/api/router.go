@@ -11,6 +11,8 @@ import (
 	"strings"
 	"time"
 
+	"go.opentelemetry.io/otel/trace"
+
 	"quire/internal/auth"
 	"quire/internal/problem"
 )
@@ -70,6 +72,8 @@ type Config struct {
 	Base string
 	// ErrorPage shows an error to a person; nil shows plain text.
 	ErrorPage func(w http.ResponseWriter, r *http.Request, status int, err error)
+	// Tracer makes a span of each request; nil makes none.
+	Tracer trace.Tracer
 	// Observe is called after each answer; it may be nil.
 	Observe func(pattern string, status int, took time.Duration)
 }
@@ -120,7 +124,7 @@ func (rt *Router) Routes() []Route { return slices.Clone(rt.routes) }
 func (rt *Router) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	rec := &recorder{ResponseWriter: w, start: time.Now()}
 	id := requestID()
-	r = r.WithContext(withRequestID(r.Context(), id))
+	r = r.WithContext(withRequestID(rt.startSpan(r), id))
 	header := w.Header()
 	header.Set("X-Request-Id", id)
 	header.Set("X-Content-Type-Options", "nosniff")
@@ -238,6 +242,7 @@ func (rt *Router) finish(rec *recorder, r *http.Request) {
 		rec.status = http.StatusOK
 	}
 	took := time.Since(rec.start)
+	endSpan(rec, r)
 	if rt.cfg.Observe != nil {
 		rt.cfg.Observe(rec.pattern, rec.status, took)
 	}

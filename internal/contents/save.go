@@ -6,6 +6,10 @@ import (
 	"errors"
 	"io"
 
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/codes"
+	"go.opentelemetry.io/otel/trace"
+
 	"quire/internal/auth"
 	"quire/internal/fault"
 	"quire/internal/problem"
@@ -47,6 +51,17 @@ func (e *ConflictError) Unwrap() error { return problem.New(problem.Conflict, "t
 // returns when both are on the disk. What was there before is unchanged when it
 // fails.
 func (v *Volume) Save(ctx context.Context, u auth.User, path string, r io.Reader, opt SaveOptions) (Version, error) {
+	ctx, span := trace.SpanFromContext(ctx).TracerProvider().Tracer("quire").Start(ctx, "save")
+	defer span.End()
+	version, err := v.save(ctx, u, path, r, opt)
+	span.SetAttributes(attribute.Int64("quire.size_bytes", version.Size), attribute.Int64("quire.version", version.Number))
+	if err != nil {
+		span.SetStatus(codes.Error, problem.KindOf(err).String())
+	}
+	return version, err
+}
+
+func (v *Volume) save(ctx context.Context, u auth.User, path string, r io.Reader, opt SaveOptions) (Version, error) {
 	path, err := v.checkWrite(u, path)
 	if err != nil {
 		return Version{}, err

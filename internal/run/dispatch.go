@@ -9,6 +9,9 @@ import (
 	"time"
 
 	"github.com/fsnotify/fsnotify"
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/codes"
+	"go.opentelemetry.io/otel/trace"
 
 	"quire/internal/auth"
 	"quire/internal/fault"
@@ -279,11 +282,27 @@ func (s *Runs) finish(ctx context.Context, a Attempt, o outcome) (done bool) {
 		return false // the next look tries again
 	}
 	s.cfg.Log.LogAttrs(ctx, slog.LevelInfo, "attempt ended", attrs...)
+	s.traceAttempt(ctx, a)
 	if r.State.Ended() || fault.On(fault.PublishEarly) {
 		s.publish(ctx, r)
 	}
 	s.poke()
 	return true
+}
+
+// traceAttempt makes a span of an attempt that has ended, also of one that
+// another server began.
+func (s *Runs) traceAttempt(ctx context.Context, a Attempt) {
+	if s.cfg.Tracer == nil {
+		return
+	}
+	_, span := s.cfg.Tracer.Start(ctx, "attempt", trace.WithNewRoot(), trace.WithTimestamp(a.Claimed), trace.WithAttributes(
+		attribute.String("quire.run_id", a.Run), attribute.Int("quire.attempt", a.Number), attribute.String("quire.state", string(a.State)),
+	))
+	if a.State != Succeeded {
+		span.SetStatus(codes.Error, string(a.State))
+	}
+	span.End(trace.WithTimestamp(a.Finished))
 }
 
 // publish puts the output of an ended run into the object store, once.

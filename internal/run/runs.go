@@ -17,6 +17,10 @@ import (
 	"sync"
 	"time"
 
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/codes"
+	"go.opentelemetry.io/otel/trace"
+
 	"quire/internal/auth"
 	"quire/internal/contents"
 	"quire/internal/engine"
@@ -42,6 +46,8 @@ type Config struct {
 	Version string           // of Quire
 	Now     func() time.Time // time.Now when nil
 	Log     *slog.Logger     // may be nil
+	// Tracer makes a span of each attempt; nil makes none.
+	Tracer trace.Tracer
 }
 
 // Runs takes requests, sees to it that they are executed, and tells about them.
@@ -93,6 +99,17 @@ const maxSource = 512 << 20
 // Submit takes a copy of the notebook as it is now, checks the parameters
 // against it and queues the run. When it returns the run is on the disk.
 func (s *Runs) Submit(ctx context.Context, u auth.User, req Request) (Run, error) {
+	ctx, span := trace.SpanFromContext(ctx).TracerProvider().Tracer("quire").Start(ctx, "submit run")
+	defer span.End()
+	r, err := s.submit(ctx, u, req)
+	span.SetAttributes(attribute.String("quire.run_id", r.ID))
+	if err != nil {
+		span.SetStatus(codes.Error, problem.KindOf(err).String())
+	}
+	return r, err
+}
+
+func (s *Runs) submit(ctx context.Context, u auth.User, req Request) (Run, error) {
 	now := s.now()
 	r := Run{
 		ID: NewID(now), Owner: u.Name, Kernel: req.Kernel, Tags: req.Tags, Priority: req.Priority,

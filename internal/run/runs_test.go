@@ -11,6 +11,10 @@ import (
 	"testing"
 	"time"
 
+	"go.opentelemetry.io/otel/codes"
+	sdktrace "go.opentelemetry.io/otel/sdk/trace"
+	"go.opentelemetry.io/otel/sdk/trace/tracetest"
+
 	"quire/internal/auth"
 	"quire/internal/contents"
 	"quire/internal/db/sqlite"
@@ -337,6 +341,32 @@ func TestOldRunsAreRemoved(t *testing.T) {
 		}
 		if time.Now().After(end) {
 			t.Fatalf("a run that ended 31 days ago is there: row %v, output %v, source %v, spool %v", err, outputErr, sourceErr, spoolErr)
+		}
+	}
+}
+
+func TestAttemptsAreTraced(t *testing.T) {
+	t.Parallel()
+	b := setup(t, func(a *actor) {
+		if a.spec.Attempt == 1 {
+			a.result(run.Failed, "boom")
+			return
+		}
+		a.result(run.Succeeded, "")
+	})
+	b.Stop()
+	spans := tracetest.NewInMemoryExporter()
+	b.cfg.Tracer = sdktrace.NewTracerProvider(sdktrace.WithSyncer(spans)).Tracer("test")
+	b.start(t)
+	r := b.await(t, b.submit(t, run.Request{Retries: 1}).ID, ended)
+	found := spans.GetSpans()
+	if len(found) != 2 {
+		t.Fatalf("%d spans of 2 attempts", len(found))
+	}
+	for i, want := range []codes.Code{codes.Error, codes.Unset} {
+		s := found[i]
+		if s.Name != "attempt" || s.Status.Code != want || s.EndTime.Before(s.StartTime) || s.Attributes[0].Value.AsString() != r.ID {
+			t.Errorf("attempt %d: %+v", i+1, s)
 		}
 	}
 }

@@ -37,6 +37,10 @@ type Config struct {
 	// InsecureBehindProxy allows an address other than loopback without TLS: a
 	// proxy in front is trusted to add it.
 	InsecureBehindProxy bool `yaml:"insecureBehindProxy"`
+	// Traces is the address of an OpenTelemetry collector that takes OTLP over
+	// HTTP, as http://127.0.0.1:4318. Default: what OTEL_EXPORTER_OTLP_ENDPOINT
+	// says, else nothing is traced.
+	Traces string `yaml:"traces"`
 	// Permits is how many runs are executed at once. Default 4.
 	Permits int `yaml:"permits"`
 	// WarmRuns is how many processes with a started Python kernel wait for runs,
@@ -80,6 +84,11 @@ func (c *Config) Validate() error {
 	}
 	if c.BasePath = strings.TrimSuffix(c.BasePath, "/"); c.BasePath != "" && !basePattern.MatchString(c.BasePath) {
 		wrong = append(wrong, "basePath: want a path as /quire or /team/quire, of letters, digits, - and _")
+	}
+	if c.Traces != "" {
+		if err := checkTraces(c.Traces); err != nil {
+			wrong = append(wrong, err.Error())
+		}
 	}
 	if c.WarmRuns == 0 {
 		c.WarmRuns = 1

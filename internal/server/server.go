@@ -45,6 +45,7 @@ type Server struct {
 	sessions *auth.Sessions
 	listener net.Listener
 	router   *api.Router
+	traces   *tracing
 	http     *http.Server
 	token    string
 	sampled  bool // the sample was put on the volume by this start
@@ -84,6 +85,9 @@ func (s *Server) open(ctx context.Context, opt Options) error {
 	s.reserve = &reserve{dir: s.cfg.Data, log: s.log}
 	s.reserve.look(false)
 	var err error
+	if s.traces, err = newTracing(s.cfg.Traces, s.version, s.log); err != nil {
+		return err
+	}
 	if s.db, err = sqlite.Open(ctx, s.data("quire.db")); err != nil {
 		return err
 	}
@@ -100,7 +104,7 @@ func (s *Server) open(ctx context.Context, opt Options) error {
 	s.runs = run.New(run.Config{
 		Store: s.db, Spool: s.data("spool"), Objects: objects, Volume: s.volume, Files: s.data("files"),
 		Launcher: s.launcher(opt.Command), Permits: s.cfg.Permits, Keep: s.cfg.KeepRuns,
-		Version: s.version, Log: s.log,
+		Version: s.version, Log: s.log, Tracer: s.traces.tracer(),
 	})
 	s.index = &search.Index{Store: s.db, Volume: s.volume, Log: s.log}
 	s.listener, err = net.Listen("tcp", s.cfg.Listen)
@@ -253,7 +257,7 @@ func (s *Server) routes() *api.Router {
 		net.JoinHostPort("127.0.0.1", port), net.JoinHostPort("localhost", port), net.JoinHostPort("::1", port),
 	}, s.cfg.Hosts...)
 	m := newMetrics(s.runs.Waiting)
-	rt := api.NewRouter(api.Config{Sessions: s.sessions, Log: s.log, Hosts: hosts, ErrorPage: pages.ErrorPage(s.cfg.BasePath), Base: s.cfg.BasePath, Observe: m.observe})
+	rt := api.NewRouter(api.Config{Sessions: s.sessions, Log: s.log, Hosts: hosts, ErrorPage: pages.ErrorPage(s.cfg.BasePath), Base: s.cfg.BasePath, Observe: m.observe, Tracer: s.traces.tracer()})
 	m.register(rt)
 	api.RegisterHealth(rt, s.ready)
 	api.RegisterRuns(rt, s.runs)
@@ -337,6 +341,7 @@ func (s *Server) Close() error {
 		errs = append(errs, s.db.Close())
 		s.db = nil
 	}
+	errs = append(errs, s.traces.close())
 	if s.lock != nil {
 		errs = append(errs, s.lock.Close())
 		s.lock = nil
