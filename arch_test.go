@@ -67,14 +67,16 @@ var domains = []string{
 var testsMayImport = map[string][]string{
 	"internal/api":      {"internal/db"},
 	"internal/contents": {"internal/db"},
+	"internal/job":      {"internal/db"},
 	"internal/run":      {"internal/db"},
 	"internal/search":   {"internal/db", "internal/storage"},
+	"internal/session":  {"internal/db", "internal/storage"},
 	"internal/pages":    {"internal/db"},
 	"internal/cli":      {"internal/db"},
 }
 
 // codecs are parts of a domain that whoever may import the domain may import.
-var codecs = []string{"internal/kernel/wire", "internal/compute/shim"}
+var codecs = []string{"internal/kernel/wire", "internal/session/ydoc", "internal/compute/shim"}
 
 // vague are names that say nothing about what is inside.
 var vague = []string{

@@ -1,0 +1,176 @@
+package session
+
+import (
+	"bytes"
+	"context"
+	"io"
+	"log/slog"
+	"time"
+
+	"quire/internal/contents"
+	"quire/internal/problem"
+)
+
+// maxFile is the largest file that becomes a live document, in bytes.
+const maxFile = 256 << 20
+
+// candidates is how many older versions are looked at to find out what somebody
+// else's save was made from.
+const candidates = 12
+
+// newest returns the newest version of a file, and older ones behind it. A file
+// that is not there is an error of kind NotFound.
+func newest(ctx context.Context, cfg *Config, path string, older int) ([]contents.Version, error) {
+	if _, err := cfg.Volume.Stat(ctx, cfg.User, path); err != nil {
+		return nil, err
+	}
+	versions, err := cfg.Volume.Versions(ctx, cfg.User, path, 0, 1+older)
+	if err != nil {
+		return nil, err
+	}
+	if len(versions) == 0 {
+		return nil, problem.New(problem.TooLarge, "%s is too large to be edited by several people at once", path)
+	}
+	return versions, nil
+}
+
+// readVersion returns the bytes of a version.
+func readVersion(ctx context.Context, cfg *Config, path string, number int64) ([]byte, error) {
+	v, body, err := cfg.Volume.OpenVersion(ctx, cfg.User, path, number)
+	if err != nil {
+		return nil, err
+	}
+	defer body.Close()
+	if v.Size > maxFile {
+		return nil, problem.New(problem.TooLarge, "%s has %d bytes; at most %d can be edited live", path, v.Size, maxFile)
+	}
+	return io.ReadAll(io.LimitReader(body, maxFile))
+}
+
+// saveFile writes a file that is still at the version that we know.
+func saveFile(ctx context.Context, cfg *Config, path string, version int64, hash string, p paper) saveResult {
+	data, err := p.bytes()
+	if err != nil {
+		return saveResult{err: err}
+	}
+	versions, err := newest(ctx, cfg, path, 0)
+	if err != nil {
+		return saveResult{err: err}
+	}
+	if versions[0].Number != version {
+		return saveResult{changed: true}
+	}
+	sum := hashOf(data)
+	if sum == hash {
+		return saveResult{paper: p, version: version, hash: hash, skipped: true}
+	}
+	v, err := cfg.Volume.Save(ctx, cfg.User, path, bytes.NewReader(data), contents.SaveOptions{Base: version})
+	if problem.Is(err, problem.Conflict) {
+		return saveResult{changed: true}
+	}
+	return saveResult{paper: p, version: v.Number, hash: sum, err: err}
+}
+
+// A sighting is a file that somebody else changed.
+type sighting struct {
+	theirs     paper
+	version    contents.Version
+	candidates []paper // what theirs may have been made from, newest first
+	hash       string
+	err        error
+}
+
+// check looks whether somebody else changed the file, and merges what they did.
+func (r *Room) check() {
+	r.atDisk = true
+	path, version, base, cfg := r.path, r.version, r.paper, r.cfg
+	r.disk.Go(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+		defer cancel()
+		seen, err := sight(ctx, cfg, path, version, base)
+		r.postAlways(func() {
+			r.atDisk = false
+			r.seen(seen, err)
+			r.atTheDisk(r.cfg.Now())
+		})
+	})
+}
+
+// sight returns what somebody else saved, nil when nobody did.
+func sight(ctx context.Context, cfg *Config, path string, version int64, base paper) (*sighting, error) {
+	versions, err := newest(ctx, cfg, path, candidates)
+	if err != nil || versions[0].Number == version {
+		return nil, err
+	}
+	data, err := readVersion(ctx, cfg, path, versions[0].Number)
+	if err != nil {
+		return nil, err
+	}
+	s := &sighting{version: versions[0], hash: hashOf(data)}
+	if s.theirs, err = base.parse(data); err != nil {
+		s.err = err
+		return s, nil //nolint:nilerr // it is told in the room
+	}
+	s.candidates = []paper{base}
+	for _, v := range versions[1:] {
+		if v.Number == version || v.Number > version || v.Cause == contents.Refused {
+			continue
+		}
+		older, err := readVersion(ctx, cfg, path, v.Number)
+		if err != nil {
+			continue // it was thrown away
+		}
+		if p, err := base.parse(older); err == nil {
+			s.candidates = append(s.candidates, p)
+		}
+	}
+	return s, nil
+}
+
+// seen takes in what check found.
+func (r *Room) seen(s *sighting, err error) {
+	switch {
+	case problem.Is(err, problem.NotFound):
+		r.err = &Refusal{Code: codeNotFound, Reason: "the file was deleted", Err: err}
+	case err != nil:
+		r.cfg.Log.LogAttrs(context.Background(), slog.LevelWarn, "the file of a live document cannot be looked at",
+			slog.String("path", r.path), slog.String("err", err.Error()))
+	case s == nil || s.version.Number <= r.version:
+	case s.err != nil:
+		// What is there is no notebook. It stays among the versions, and the
+		// document replaces it.
+		r.version, r.hash = s.version.Number, s.hash
+		r.tellMerge(s.version, []string{"the whole file, which is no notebook any more: " + s.err.Error()})
+		r.touch()
+	default:
+		r.mergeSeen(s)
+	}
+}
+
+// mergeSeen merges what somebody else saved.
+func (r *Room) mergeSeen(s *sighting) {
+	wasDirty := r.dirty
+	conflicts := r.paper.merge(r.doc, s.theirs, s.candidates)
+	r.paper, r.version, r.hash = s.theirs, s.version.Number, s.hash
+	r.log.put(recordSaved, mustJSON(logSaved{r.version}))
+	r.dirty = wasDirty
+	if data, err := r.paper.snapshot(r.doc).bytes(); err != nil || hashOf(data) != r.hash {
+		r.touch()
+	}
+	r.tellMerge(s.version, conflicts)
+}
+
+// tellMerge tells everybody in the room that somebody else's save came in, and
+// what of it did not because the same was changed here. Their save is among the
+// file's versions, whole.
+func (r *Room) tellMerge(v contents.Version, conflicts []string) {
+	list := make([]any, 0, len(conflicts))
+	for _, c := range conflicts[:min(len(conflicts), 50)] {
+		list = append(list, c)
+	}
+	r.doc.Map(rootState).Set("merged", map[string]any{
+		"version": v.Number, "author": v.Author, "cause": string(v.Cause), "conflicts": list,
+	})
+	r.cfg.Log.LogAttrs(context.Background(), slog.LevelInfo, "an outside change was merged into a live document",
+		slog.String("path", r.path), slog.Int64("version", v.Number), slog.Int("conflicts", len(conflicts)))
+}
