@@ -206,6 +206,13 @@ type Cursor struct {
 	ID      string
 }
 
+// Saved is a job to be saved.
+type Saved struct {
+	Job    Job
+	Before int64 // the version that it had
+	Tasks  []Task
+}
+
 // A Store keeps jobs and tasks. It is safe for concurrent use. Each call is one
 // transaction and on the disk when it returns. What is missing is an error of
 // kind NotFound.
@@ -214,10 +221,10 @@ type Store interface {
 	// empty and a job of the same user has it, that one is returned and nothing is
 	// added. An active job of the same Key makes it fail with kind Exists.
 	CreateJob(ctx context.Context, w Whole) (Job, error)
-	// SaveJob replaces a job whose version is still before, and adds or replaces
-	// tasks. It fails with kind Conflict when the version is another one; then
-	// nothing changes.
-	SaveJob(ctx context.Context, j Job, before int64, tasks []Task) error
+	// SaveJobs replaces jobs whose version is still Before, and adds or replaces
+	// their tasks. It fails with kind Unavailable when a version is another one;
+	// then nothing changes.
+	SaveJobs(ctx context.Context, all ...Saved) error
 	// Job returns a job.
 	Job(ctx context.Context, id string) (Job, error)
 	// Jobs returns jobs, newest first.

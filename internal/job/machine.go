@@ -135,12 +135,12 @@ func (c *change) enterJob(s State, code, message string) {
 	c.jobChanged = true
 }
 
-// Waits says why a task is not launched yet.
+// Waits says what a task that does not run yet waits for.
 type Waits struct{ Task, Why string }
 
 func (e Waits) apply(c *change) error {
 	t, err := c.touch(e.Task)
-	if err != nil || t.Status.State != Accepted {
+	if err != nil || t.Status.State.order() > StartInitiated.order() {
 		return err
 	}
 	t.Status.ReasonMessage = e.Why
