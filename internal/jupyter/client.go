@@ -16,14 +16,14 @@ import (
 
 // Limits of one client's connection.
 const (
-	keepInMemory = 2 << 20                // bytes of waiting messages; more go to the disk
-	maxBacklog   = int64(2) << 30         // bytes kept for a client that is away; with more it is given up
-	maxUnacked   = 8 << 20                // bytes sent and not confirmed before we wait
-	maxFrame     = 256 << 20              // bytes of one message from a client
-	pingEvery    = 20 * time.Second       // while nothing is sent
-	confirmEvery = 200 * time.Millisecond // between pings while something is
-	pongLimit    = 60 * time.Second       // a client that does not answer for so long is gone
-	writeLimit   = 60 * time.Second       // one that takes no bytes for so long too
+	keepInMemory = 2 << 20               // bytes of waiting messages; more go to the disk
+	maxBacklog   = int64(2) << 30        // bytes kept for a client that is away; with more it is given up
+	maxUnacked   = 8 << 20               // bytes sent and not confirmed before we wait
+	maxFrame     = 256 << 20             // bytes of one message from a client
+	pingEvery    = 20 * time.Second      // while nothing is sent
+	confirmEvery = 10 * time.Millisecond // between pings while something is
+	pongLimit    = 60 * time.Second      // a client that does not answer for so long is gone
+	writeLimit   = 60 * time.Second      // one that takes no bytes for so long too
 )
 
 // A client is one session id at one kernel, connected or not: what is for it

@@ -340,8 +340,8 @@ func (l *live) again(ctx context.Context) error {
 		return problem.New(problem.NotFound, "kernel %s was shut down", l.k.ID())
 	}
 	l.busy, l.state, l.reason = true, stateRestarting, ""
+	// No status "restarting": for clients it means that the kernel has died.
 	l.failRequests("")
-	l.status(stateRestarting, "")
 	l.mu.Unlock()
 
 	err := l.k.Restart(ctx)

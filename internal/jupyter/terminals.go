@@ -25,10 +25,11 @@ import (
 // Limits of terminals.
 const (
 	maxTerminals  = 100
-	scrollback    = 256 << 10       // bytes of output that a new client is shown
-	maxTermQueue  = 4 << 20         // bytes that wait for one client; with more it is closed and may come back
-	maxTermFrame  = 16 << 20        // bytes of one message from a client
-	hangUpGrace   = 2 * time.Second // between SIGHUP and SIGKILL
+	scrollback    = 256 << 10              // bytes of output that a new client is shown
+	maxTermQueue  = 4 << 20                // bytes that wait for one client; with more it is closed and may come back
+	maxTermFrame  = 16 << 20               // bytes of one message from a client
+	hangUpGrace   = 2 * time.Second        // between SIGHUP and SIGKILL
+	lastWords     = 300 * time.Millisecond // how long an ended shell's output is still read
 	defaultRows   = 24
 	defaultCols   = 80
 	maxDimension  = 4096
@@ -102,12 +103,33 @@ func startTerminal(name, dir string, ended func(*terminal)) (*terminal, error) {
 		return nil, problem.WrapAs(problem.Unavailable, err, "starting %s on a terminal", shell)
 	}
 	t := &terminal{name: name, cmd: cmd, pty: file, gone: make(chan struct{}), active: time.Now(), watchers: map[*watcher]struct{}{}}
-	go t.read(ended)
+	go t.run(ended)
 	return t, nil
 }
 
-// read passes the shell's output on until it ends.
-func (t *terminal) read(ended func(*terminal)) {
+// run passes the shell's output on until the shell ends. Jobs that it leaves
+// behind hold the terminal open: they are told to hang up, and are not waited
+// for.
+func (t *terminal) run(ended func(*terminal)) {
+	var reading sync.WaitGroup
+	reading.Go(t.read)
+	awaitExit(t.cmd.Process.Pid)
+	signalSession(t.cmd.Process.Pid, syscall.SIGHUP)
+	_ = t.pty.SetReadDeadline(time.Now().Add(lastWords))
+	reading.Wait()
+	_ = t.cmd.Wait()
+	_ = t.pty.Close()
+	ended(t)
+	t.mu.Lock()
+	for v := range t.watchers {
+		v.add(frameOf("disconnect", 1))
+	}
+	t.mu.Unlock()
+	close(t.gone)
+}
+
+// read passes the shell's output on until nobody writes any more.
+func (t *terminal) read() {
 	b := make([]byte, terminalChunk)
 	var cut []byte // the beginning of a character whose end has not come
 	for {
@@ -122,16 +144,6 @@ func (t *terminal) read(ended func(*terminal)) {
 			break
 		}
 	}
-	killSession(t.cmd.Process.Pid)
-	_ = t.cmd.Wait()
-	_ = t.pty.Close()
-	ended(t)
-	t.mu.Lock()
-	for v := range t.watchers {
-		v.add(frameOf("disconnect", 1))
-	}
-	t.mu.Unlock()
-	close(t.gone)
 }
 
 // wholeCharacters returns how many bytes of b are whole UTF-8 characters. What
