@@ -1,0 +1,428 @@
+//go:build linux
+
+package local
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+
+	"quire/internal/compute"
+	"quire/internal/compute/shim"
+	"quire/internal/problem"
+)
+
+// Config is what the driver needs.
+type Config struct {
+	Dir        string   // where containers are kept; required; no container sees it
+	Executable string   // the quire binary; "" is the running one
+	LogBytes   int64    // how much of a log is kept; 0 is shim.DefaultLogBytes
+	HostPaths  []string // shown read-only in every container without an image, where they are: a Python, kernels
+}
+
+// containerUser is who the containers' processes are on the host when the
+// driver is root: a user that owns nothing and that no system gives out.
+const containerUser = 2_000_000_000
+
+// Driver runs containers on this machine.
+type Driver struct {
+	*shim.Place
+	iso *isolation
+}
+
+var _ compute.Driver = (*Driver)(nil)
+
+// Open opens the driver. The caller closes it.
+func Open(cfg Config) (*Driver, error) {
+	iso := &isolation{cfg: cfg, root: os.Geteuid() == 0, groups: findGroups()}
+	place, err := shim.Open(shim.Options{
+		Name: "local", Dir: cfg.Dir, Executable: cfg.Executable, LogBytes: cfg.LogBytes,
+	}, iso)
+	if err != nil {
+		return nil, err
+	}
+	return &Driver{place, iso}, nil
+}
+
+// Close lets go of what the driver holds.
+func (d *Driver) Close() error {
+	d.iso.close()
+	return d.Place.Close()
+}
+
+// isolation makes what is around a container's processes.
+type isolation struct {
+	cfg    Config
+	root   bool // whether this process may do everything
+	groups groups
+
+	mu    sync.Mutex
+	idmap *os.File // a user namespace that shows our files as the container user's; nil until needed
+}
+
+func (i *isolation) close() {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if i.idmap != nil {
+		i.idmap.Close()
+		i.idmap = nil
+	}
+}
+
+// notes are what is kept with a container.
+type notes struct {
+	Groups map[string]string `json:"groups,omitempty"` // the folder of its control group, by controller
+	Wire   *wire             `json:"wire,omitempty"`   // its network, where it is private
+}
+
+// Plan checks what the spec needs of this machine.
+func (i *isolation) Plan(spec compute.Spec) (json.RawMessage, error) {
+	var found compute.Violations
+	if spec.Image != "" {
+		found.Add("image", "the local driver runs the host's programs, or an unpacked image: give root")
+	}
+	if spec.Resources.GPUs > 0 {
+		found.Add("resources.gpus", "%s", gpuReason)
+	}
+	n := notes{Groups: i.groups.of(spec.ID)}
+	if spec.Network.Mode == compute.NetworkPrivate {
+		if reason := i.privateNetwork(); reason != "" {
+			found.Add("network.mode", "a private network is not possible here: %s", reason)
+		}
+		n.Wire = newWire(spec.ID)
+	}
+	if err := found.Err("planning"); err != nil {
+		return nil, err
+	}
+	return json.Marshal(n)
+}
+
+const gpuReason = "the local driver does not give out GPUs"
+
+// Launch makes control groups, mounts and the disk, and says how to start the
+// shim.
+func (i *isolation) Launch(spec compute.Spec, raw json.RawMessage, dir string) (*shim.Launch, error) {
+	var n notes
+	if err := json.Unmarshal(raw, &n); err != nil {
+		return nil, err
+	}
+	l := &shim.Launch{Attr: i.attr(spec)}
+	l.Config = shim.Config{
+		Argv: spec.Argv, Env: environment(spec), Dir: workFolder(spec),
+		Limits: shim.Limits{MemoryBytes: spec.Resources.MemoryBytes},
+		Confine: &shim.Confine{
+			UID: orDefault(spec.UID), GID: orDefault(spec.GID), Root: spec.Root,
+			Hostname: "quire-" + spec.ID[:min(len(spec.ID), 40)], Loopback: spec.Network.Mode != compute.NetworkHost,
+			ScratchBytes: scratchBytes(spec.Resources),
+		},
+	}
+	if spec.Root == "" {
+		l.Config.Confine.HostPaths = i.cfg.HostPaths
+	}
+	add := func(f *os.File) int {
+		l.Files = append(l.Files, f)
+		return shim.FirstFD + len(l.Files) - 1
+	}
+	err := i.groups.make(n.Groups, spec.Resources, add, &l.Config)
+	if err == nil {
+		err = i.mounts(spec, add, l.Config.Confine)
+	}
+	if err == nil && i.root && spec.Resources.DiskBytes > 0 {
+		var disk *os.File
+		if disk, err = newDisk(filepath.Join(dir, "disk"), spec.Resources.DiskBytes, containerUser); err == nil && disk != nil {
+			l.Config.Confine.ScratchFD = add(disk)
+		}
+	}
+	if err != nil {
+		for _, f := range l.Files {
+			f.Close()
+		}
+		return nil, err
+	}
+	if len(n.Groups) == 0 {
+		ownLimits(spec.Resources, &l.Config.Limits)
+	}
+	if n.Wire != nil {
+		l.Attached = func(pid int) error { return n.Wire.connect(pid, spec) }
+	}
+	return l, nil
+}
+
+// attr are the namespaces. The container's user is the only one in its user
+// namespace; on the host it is containerUser, or we where we are not root.
+func (i *isolation) attr(spec compute.Spec) *syscall.SysProcAttr {
+	flags := uintptr(unix.CLONE_NEWUSER | unix.CLONE_NEWNS | unix.CLONE_NEWPID | unix.CLONE_NEWIPC | unix.CLONE_NEWUTS | unix.CLONE_NEWCGROUP)
+	if spec.Network.Mode != compute.NetworkHost {
+		flags |= unix.CLONE_NEWNET
+	}
+	uid, gid := os.Geteuid(), os.Getegid()
+	if i.root {
+		uid, gid = containerUser, containerUser
+	}
+	return &syscall.SysProcAttr{
+		Cloneflags:                 flags,
+		UidMappings:                []syscall.SysProcIDMap{{ContainerID: orDefault(spec.UID), HostID: uid, Size: 1}},
+		GidMappings:                []syscall.SysProcIDMap{{ContainerID: orDefault(spec.GID), HostID: gid, Size: 1}},
+		GidMappingsEnableSetgroups: i.root,
+		Credential:                 &syscall.Credential{Uid: uint32(orDefault(spec.UID)), Gid: uint32(orDefault(spec.GID)), NoSetGroups: !i.root},
+		AmbientCaps:                []uintptr{unix.CAP_SYS_ADMIN, unix.CAP_NET_ADMIN, unix.CAP_SETPCAP},
+		Setsid:                     true,
+	}
+}
+
+func orDefault(id int) int {
+	if id == 0 {
+		return compute.DefaultUID
+	}
+	return id
+}
+
+func environment(spec compute.Spec) []string {
+	env := map[string]string{
+		"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME": shim.Home,
+		"USER": "quire", "LOGNAME": "quire", "LANG": "C.UTF-8", "SHELL": "/bin/sh",
+	}
+	for name, value := range spec.Env {
+		env[name] = value
+	}
+	return shim.EnvList(env)
+}
+
+func workFolder(spec compute.Spec) string {
+	if spec.Dir != "" {
+		return spec.Dir
+	}
+	for _, m := range spec.Mounts {
+		if !m.ReadOnly {
+			return m.Target
+		}
+	}
+	return shim.Home
+}
+
+// mounts prepares the spec's mounts. As root they are made here, with their
+// owner changed to the container's user; otherwise the shim makes them.
+func (i *isolation) mounts(spec compute.Spec, add func(*os.File) int, c *shim.Confine) error {
+	for _, m := range spec.Mounts {
+		tree := shim.TreeMount{Target: m.Target, ReadOnly: m.ReadOnly, Source: m.Source}
+		if i.root {
+			ns, err := i.ownerMap()
+			if err != nil {
+				return err
+			}
+			fd, err := shim.CloneTree(m.Source, m.ReadOnly, unix.RESOLVE_NO_SYMLINKS, int(ns.Fd()))
+			if errors.Is(err, unix.ELOOP) {
+				return problem.New(problem.Invalid, "mount %s: a part of the path is a symbolic link; give the real path", m.Source)
+			}
+			if err != nil {
+				return problem.WrapAs(problem.Unavailable, err, "mount %s with the container's user as its owner (its file system has to allow that; an ordinary user's server does without)", m.Source)
+			}
+			tree.FD, tree.Source = add(os.NewFile(uintptr(fd), m.Source)), ""
+		}
+		c.Mounts = append(c.Mounts, tree)
+	}
+	return nil
+}
+
+// ownerMap returns the user namespace that maps us to the container's user. A
+// process is needed to make one, and not to keep it.
+func (i *isolation) ownerMap() (*os.File, error) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if i.idmap != nil {
+		return i.idmap, nil
+	}
+	executable := i.cfg.Executable
+	if executable == "" {
+		executable = "/proc/self/exe"
+	}
+	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return nil, problem.WrapAs(problem.Unavailable, err, "making a user namespace")
+	}
+	mine, theirs := os.NewFile(uintptr(pair[0]), "idmap"), os.NewFile(uintptr(pair[1]), "idmap")
+	defer theirs.Close()
+	cmd := exec.Command(executable, shim.Command) // it waits for orders until we close our end
+	cmd.Env = []string{"GOMAXPROCS=1"}
+	cmd.ExtraFiles = []*os.File{theirs}
+	one := func(own, other int) []syscall.SysProcIDMap {
+		return []syscall.SysProcIDMap{{ContainerID: own, HostID: other, Size: 1}}
+	}
+	cmd.SysProcAttr = &syscall.SysProcAttr{
+		Cloneflags:  unix.CLONE_NEWUSER,
+		UidMappings: one(os.Geteuid(), containerUser), GidMappings: one(os.Getegid(), containerUser),
+		GidMappingsEnableSetgroups: true, Pdeathsig: syscall.SIGKILL,
+	}
+	runtime.LockOSThread() // Pdeathsig is about the thread
+	defer runtime.UnlockOSThread()
+	if err := cmd.Start(); err != nil {
+		mine.Close()
+		return nil, problem.WrapAs(problem.Unavailable, err, "making a user namespace")
+	}
+	ns, err := os.Open("/proc/" + strconv.Itoa(cmd.Process.Pid) + "/ns/user")
+	mine.Close()
+	cmd.Wait() //nolint:errcheck // it ends because nobody told it what to do
+	if err != nil {
+		return nil, problem.WrapAs(problem.Unavailable, err, "making a user namespace")
+	}
+	i.idmap = ns
+	return ns, nil
+}
+
+// Sizes of the scratch space.
+const (
+	defaultScratch = 256 * compute.MiB // where no disk was asked for: a tmpfs
+)
+
+// scratchBytes is how large /tmp and HOME are while they are a tmpfs. It is
+// memory: never more than a quarter of the machine's.
+func scratchBytes(r compute.Resources) int64 {
+	if r.DiskBytes == 0 {
+		return defaultScratch
+	}
+	var info unix.Sysinfo_t
+	if err := unix.Sysinfo(&info); err != nil {
+		return min(r.DiskBytes, defaultScratch)
+	}
+	return min(r.DiskBytes, int64(info.Totalram)*int64(info.Unit)/4)
+}
+
+// ownLimits are those that need no rights: of each process by itself, or of
+// the user inside the namespace.
+func ownLimits(r compute.Resources, limits *shim.Limits) {
+	limits.DataBytes = r.MemoryBytes
+	limits.Processes = r.PIDLimit()
+	if r.CPUMilli > 0 {
+		want := int((r.CPUMilli + 999) / 1000)
+		var allowed unix.CPUSet
+		if unix.SchedGetaffinity(0, &allowed) != nil || want >= allowed.Count() {
+			return
+		}
+		limits.CPUs = pick(allowed, want)
+	}
+}
+
+// pick takes some of the processors, others each time.
+func pick(allowed unix.CPUSet, want int) []int {
+	var all []int
+	for n := range 1024 {
+		if allowed.IsSet(n) {
+			all = append(all, n)
+		}
+	}
+	first := int(nextCPU.Add(int64(want)) % int64(len(all)))
+	var chosen []int
+	for n := range want {
+		chosen = append(chosen, all[(first+n)%len(all)])
+	}
+	return chosen
+}
+
+// Measure reads the control group from the outside: what the shim cannot know
+// any more, or cannot see.
+func (i *isolation) Measure(spec compute.Spec, raw json.RawMessage, dir string, stats *compute.Stats) {
+	var n notes
+	if json.Unmarshal(raw, &n) != nil {
+		return
+	}
+	if len(stats.Measured) == 0 {
+		for _, folder := range n.Groups {
+			for _, name := range shim.FigureFiles() {
+				if data, err := os.ReadFile(filepath.Join(folder, name)); err == nil {
+					shim.AddFigure(stats, name, data)
+				}
+			}
+		}
+	}
+	var stat unix.Stat_t
+	if spec.Resources.DiskBytes > 0 && unix.Stat(filepath.Join(dir, "disk"), &stat) == nil {
+		stats.DiskBytes = stat.Blocks * 512
+		stats.Measured = append(stats.Measured, compute.Disk)
+	}
+	if n.Wire != nil {
+		n.Wire.measure(stats)
+	}
+}
+
+// Release takes away what Launch made outside the container's folder. Mounts
+// and namespaces went with the last process.
+func (i *isolation) Release(_ compute.Spec, raw json.RawMessage, _ string) error {
+	var n notes
+	if err := json.Unmarshal(raw, &n); err != nil {
+		return err
+	}
+	var err error
+	if n.Wire != nil {
+		err = n.Wire.disconnect()
+	}
+	return errors.Join(err, i.groups.remove(n.Groups))
+}
+
+// Probe says what this machine and this user can enforce.
+func (d *Driver) Probe(context.Context) (compute.Probe, error) {
+	i := d.iso
+	yes := func(reason string) compute.Support { return compute.Support{Level: compute.Enforced, Reason: reason} }
+	some := func(reason string) compute.Support {
+		return compute.Support{Level: compute.BestEffort, Reason: reason}
+	}
+	no := func(reason string) compute.Support {
+		return compute.Support{Level: compute.Unsupported, Reason: reason}
+	}
+	p := compute.Probe{
+		Driver: "local", Refuses: []compute.Resource{compute.GPU},
+		Summary: "Containers run in namespaces of their own on this machine, with limits by control groups.",
+		Support: map[compute.Resource]compute.Support{
+			compute.CPU: yes("by a control group"), compute.Memory: yes("by a control group"), compute.PIDs: yes("by a control group"),
+			compute.Disk: yes("a file system of that size on a loop device holds /tmp and HOME; workspaces have their own quota"),
+			compute.GPU:  no(gpuReason), compute.Network: yes("by a token bucket on both ends of the container's own network link"),
+			compute.Filesystem: yes("a file system of its own, a user that owns nothing on the host, and Landlock"),
+			compute.Processes:  yes("a process namespace of its own"),
+			compute.Egress:     yes("a network of its own with packet filter rules on the host"),
+		},
+	}
+	if !i.groups.usable() {
+		p.Support[compute.CPU] = some("no control group may be made here: a container is pinned to that many processors, which others use too")
+		p.Support[compute.Memory] = some("no control group may be made here: the limit holds for the data of each process by itself")
+		p.Support[compute.PIDs] = yes("by a limit of the user inside its namespace")
+		p.Summary = "Containers run in namespaces of their own on this machine; no control group may be made, so that limits hold less than fully."
+	}
+	if reason := diskReason(i.root); reason != "" {
+		p.Support[compute.Disk] = some(reason + ": /tmp and HOME are held in memory, up to that size and a quarter of the machine's memory")
+	}
+	if reason := i.privateNetwork(); reason != "" {
+		p.Support[compute.Network] = no(reason + "; without a network there is no bandwidth to limit")
+		p.Support[compute.Egress] = some(reason + ": a container has no network at all, or the host's")
+	}
+	if !i.root {
+		p.Support[compute.Filesystem] = yes("a file system of its own and Landlock; its user is the server's on the host, and what is not mounted is out of reach")
+	}
+	if err := namespacesAllowed(); err != "" {
+		for _, r := range compute.AllResources() {
+			p.Support[r] = no(err)
+		}
+		p.Summary = "Containers cannot be started here: " + err
+	}
+	return p, nil
+}
+
+// namespacesAllowed says why a user namespace cannot be made, or "".
+func namespacesAllowed() string {
+	data, err := os.ReadFile("/proc/sys/user/max_user_namespaces")
+	if err != nil || strings.TrimSpace(string(data)) == "0" {
+		return "user namespaces are switched off (user.max_user_namespaces)"
+	}
+	if data, err := os.ReadFile("/proc/sys/kernel/unprivileged_userns_clone"); err == nil && strings.TrimSpace(string(data)) == "0" && os.Geteuid() != 0 {
+		return "user namespaces are switched off for ordinary users (kernel.unprivileged_userns_clone)"
+	}
+	return ""
+}
