@@ -90,29 +90,65 @@ func (v *Volume) ListTag(u auth.User, path string) (tag string, ok bool) {
 // name. The page's entries are its own.
 func pageOf(entries []Entry, opt ListOptions) (Page, error) {
 	entries = filter(entries, opt)
-	order := orderOf(opt.Sort)
-	if opt.Sort != ByName && opt.Sort != "" {
-		entries = slices.Clone(entries)
-		slices.SortFunc(entries, order)
-	}
+	at := sorted(entries, opt.Sort)
 	page := Page{Total: len(entries)}
 	if opt.Cursor != "" {
 		last, err := decodeCursor(opt.Cursor)
 		if err != nil {
 			return Page{}, err
 		}
-		at, found := slices.BinarySearchFunc(entries, last, order)
+		order := orderOf(opt.Sort)
+		from, found := slices.BinarySearchFunc(at, last, func(i int32, last Entry) int { return order(entries[i], last) })
 		if found {
-			at++
+			from++
 		}
-		entries = entries[at:]
+		at = at[from:]
 	}
-	if opt.Limit > 0 && len(entries) > opt.Limit {
-		entries = entries[:opt.Limit]
-		page.Next = encodeCursor(entries[len(entries)-1])
+	if opt.Limit > 0 && len(at) > opt.Limit {
+		at = at[:opt.Limit]
+		page.Next = encodeCursor(entries[at[len(at)-1]])
 	}
-	page.Entries = slices.Clone(entries)
+	page.Entries = make([]Entry, len(at))
+	for i, n := range at {
+		page.Entries[i] = entries[n]
+	}
 	return page, nil
+}
+
+// sorted returns the places of entries, which are ordered by name, in another
+// order: that of orderOf, without comparing names and without moving entries, so
+// that a folder of 100,000 is sorted in some milliseconds.
+func sorted(entries []Entry, by Sort) []int32 {
+	type key struct {
+		rank  int8 // directories first
+		large int64
+		small int64
+		at    int32 // two that are equal stay ordered by name
+	}
+	keys := make([]key, len(entries))
+	for i := range entries {
+		e, k := &entries[i], key{at: int32(i)}
+		if e.Type != Directory {
+			k.rank = 1
+		}
+		switch by {
+		case ByModified:
+			k.large, k.small = -e.Modified.Unix(), -int64(e.Modified.Nanosecond())
+		case BySize:
+			k.large = -e.Size
+		}
+		keys[i] = k
+	}
+	if by == ByModified || by == BySize {
+		slices.SortFunc(keys, func(a, b key) int {
+			return cmp.Or(cmp.Compare(a.rank, b.rank), cmp.Compare(a.large, b.large), cmp.Compare(a.small, b.small), cmp.Compare(a.at, b.at))
+		})
+	}
+	at := make([]int32, len(keys))
+	for i := range keys {
+		at[i] = keys[i].at
+	}
+	return at
 }
 
 // entries returns all that a directory shows, ordered by name. The result is
