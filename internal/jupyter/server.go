@@ -16,6 +16,7 @@ import (
 	"quire/internal/contents"
 	"quire/internal/kernel"
 	"quire/internal/problem"
+	documents "quire/internal/session"
 )
 
 // A Config is what a Server needs. Volume, User, Dir, State and Sessions are
@@ -58,6 +59,8 @@ type Server struct {
 	sessions  map[string]*session
 	terminals map[string]*terminal
 	creating  map[string]chan struct{} // paths whose session is being made
+
+	documents *documents.Rooms
 }
 
 // New returns a Server and begins to warm up the default kernel.
@@ -73,6 +76,10 @@ func New(cfg Config) (*Server, error) {
 		cfg: cfg, started: time.Now(), ctx: ctx, cancel: cancel,
 		kernels: map[string]*live{}, sessions: map[string]*session{},
 		terminals: map[string]*terminal{}, creating: map[string]chan struct{}{},
+	}
+	if err := s.openDocuments(); err != nil {
+		cancel()
+		return nil, err
 	}
 	s.touch()
 	if spec, err := cfg.Kernels.Find(s.defaultKernel()); err == nil {
@@ -98,6 +105,9 @@ func (s *Server) Close() error {
 	clear(s.sessions)
 	s.mu.Unlock()
 	s.cancel()
+	if err := s.documents.Close(); err != nil {
+		s.cfg.Log.LogAttrs(context.Background(), slog.LevelWarn, "live documents did not end well", slog.String("err", err.Error()))
+	}
 	var wg sync.WaitGroup
 	for _, l := range kernels {
 		wg.Go(func() {
@@ -145,7 +155,7 @@ type route struct {
 func (s *Server) Register(rt *api.Router) {
 	policy := api.Policy{Access: api.SignedIn, QueryToken: true}
 	for _, table := range [][]route{
-		s.serverRoutes(), s.kernelRoutes(), s.sessionRoutes(), s.terminalRoutes(), s.exportRoutes(), s.labRoutes(),
+		s.serverRoutes(), s.kernelRoutes(), s.sessionRoutes(), s.terminalRoutes(), s.exportRoutes(), s.labRoutes(), s.collaborationRoutes(),
 	} {
 		for _, r := range table {
 			rt.Handle(r.pattern, policy, s.counted(r))

@@ -38,12 +38,13 @@ type Config struct {
 	User   auth.User // who reads and saves the files
 	Dir    string    // keeps the documents' logs; made when it is not there
 
-	SaveDelay time.Duration          // from the last change to the save; zero is 1 s
-	PollEvery time.Duration          // between looks at the file; zero is 1 s
-	IdleAfter time.Duration          // how long a room without clients stays; zero is 60 s
-	Busy      func(path string) bool // keeps a room without clients, such as one whose kernel runs; may be nil
-	Now       func() time.Time       // nil is time.Now
-	Log       *slog.Logger           // nil discards
+	SaveDelay time.Duration            // from the last change to the save; zero is 1 s
+	PollEvery time.Duration            // between looks at the file; zero is 1 s
+	IdleAfter time.Duration            // how long a room without clients stays; zero is 60 s
+	Shown     func(path string) string // a file's path as clients know it; nil is that on the volume
+	Busy      func(path string) bool   // keeps a room without clients, such as one whose kernel runs; may be nil
+	Now       func() time.Time         // nil is time.Now
+	Log       *slog.Logger             // nil discards
 
 	blobs *blobs
 }
@@ -56,6 +57,9 @@ func (c *Config) setDefaults() {
 		if *d.field <= 0 {
 			*d.field = d.value
 		}
+	}
+	if c.Shown == nil {
+		c.Shown = func(path string) string { return path }
 	}
 	if c.Now == nil {
 		c.Now = time.Now
@@ -178,7 +182,7 @@ func (s *Rooms) moved(from, to string) {
 			select {
 			case <-o.ready:
 				if o.room != nil && o.room.id == id {
-					go o.room.postAlways(func() { o.room.path = path })
+					go o.room.postAlways(func() { o.room.path = path; o.room.describe() })
 				}
 			default:
 			}
@@ -441,11 +445,13 @@ func (r *Room) begin(file paper, version int64, hash string) error {
 // describe writes what clients ask of the document's state.
 func (r *Room) describe() {
 	state := r.doc.Map(rootState)
-	for key, want := range map[string]any{"path": r.path, "file_id": r.id, "document_id": r.name, "dirty": r.dirty} {
-		if v, ok := state.Get(key); !ok || v != want {
-			state.Set(key, want)
+	r.doc.Transact(nil, func() {
+		for key, want := range map[string]any{"path": r.cfg.Shown(r.path), "file_id": r.id, "document_id": r.name, "dirty": r.dirty} {
+			if v, ok := state.Get(key); !ok || v != want {
+				state.Set(key, want)
+			}
 		}
-	}
+	})
 }
 
 // resume goes on with a document that was read from its log. What happened to the
