@@ -175,7 +175,7 @@ func TestSavesAndRunsSurviveKills(t *testing.T) {
 	}
 	states, deleted := v.judgeRuns(book), v.judgeBin(bin)
 	t.Logf("%d rounds, %d acknowledged saves, %d files deleted, %d submissions, ended runs %v", rounds(t), saves, deleted, len(book.all), states)
-	if saves < rounds(t) || states["succeeded"] < rounds(t)/10 {
+	if saves < rounds(t) || states["succeeded"] < rounds(t)/50 {
 		t.Errorf("only %d saves were acknowledged and %d runs succeeded: the harness tests nothing", saves, states["succeeded"])
 	}
 }

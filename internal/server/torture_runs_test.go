@@ -16,6 +16,7 @@ import (
 	"sync"
 	"time"
 
+	"quire/internal/engine"
 	"quire/internal/notebook"
 )
 
@@ -411,6 +412,38 @@ func (v *victim) kernelOf(id string, attempt int) string {
 		}
 		if e.Type == "kernel_ready" {
 			return strconv.Itoa(e.PID)
+		}
+	}
+}
+
+// judgeKilled asks whether what a killed attempt leaves holds every cell that
+// was finished: the next one had begun.
+func (v *victim) judgeKilled(spool string) {
+	v.t.Helper()
+	id := filepath.Base(filepath.Dir(spool))
+	attempt, err := strconv.Atoi(filepath.Base(spool))
+	if err != nil {
+		v.t.Fatal(err)
+	}
+	pid, begun := v.kernelOf(id, attempt), -1
+	for _, n := range v.readWitness() {
+		if n.run == id && n.pid == pid {
+			begun = max(begun, n.cell)
+		}
+	}
+	if begun < 1 {
+		return
+	}
+	nb, _, err := engine.ReadFile(filepath.Join(spool, "output.ipynb"))
+	if err != nil {
+		v.t.Errorf("what attempt %d of run %s left when it was killed: %v", attempt, id, err)
+		return
+	}
+	cells := ownCells(nb)
+	for i := range begun {
+		want := fmt.Sprintf("cell %d of %s", i, id)
+		if i >= len(cells) || strings.Count(outputText(cells[i]), want) != 1 {
+			v.t.Errorf("attempt %d of run %s was killed after cell %d had finished, and what it left does not hold it", attempt, id, i)
 		}
 	}
 }

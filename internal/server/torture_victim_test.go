@@ -206,8 +206,8 @@ func (v *victim) kill() {
 func (v *victim) hurt(rng *rand.Rand) {
 	time.Sleep(time.Duration(20+rng.IntN(100)) * time.Millisecond)
 	var wake func()
-	switch rng.IntN(6) {
-	case 0, 1:
+	switch rng.IntN(10) {
+	case 0, 1, 5:
 		_ = v.cmd.Process.Signal(syscall.SIGSTOP)
 		time.Sleep(time.Duration(rng.IntN(60)) * time.Millisecond)
 		_ = v.cmd.Process.Signal(syscall.SIGCONT)
@@ -219,7 +219,7 @@ func (v *victim) hurt(rng *rand.Rand) {
 		wake = v.pauseOne(rng)
 	}
 	v.kill()
-	if rng.IntN(6) == 0 {
+	if rng.IntN(12) == 0 {
 		v.killOne(rng, false)
 	}
 	v.start()
@@ -324,6 +324,10 @@ func (v *victim) killOne(rng *rand.Rand, forge bool) {
 	}
 	if pid := v.pidOf(dir); pid > 0 {
 		_ = syscall.Kill(pid, syscall.SIGKILL)
+		for deadline := time.Now().Add(time.Second); v.pidOf(dir) == pid && time.Now().Before(deadline); {
+			time.Sleep(time.Millisecond)
+		}
+		v.judgeKilled(dir)
 	}
 }
 
