@@ -58,6 +58,7 @@ func (s *Server) labRoutes() []route {
 		{pattern: "GET /lab/api/translations", handler: noTranslations, quiet: true},
 		{pattern: "GET /lab/api/translations/{locale...}", handler: noTranslations, quiet: true},
 		{pattern: "GET /lab/api/listings/{name...}", handler: noListings, quiet: true},
+		{pattern: "GET /lsp/status", handler: noLanguageServers, quiet: true},
 	}
 }
 
@@ -70,6 +71,11 @@ func noListings(w http.ResponseWriter, _ *http.Request) error {
 	return api.WriteJSON(w, http.StatusOK, map[string]any{
 		"blocked_extensions_uris": empty, "allowed_extensions_uris": empty, "blocked_extensions": empty, "allowed_extensions": empty,
 	})
+}
+
+// noLanguageServers says that completion comes from kernels only.
+func noLanguageServers(w http.ResponseWriter, _ *http.Request) error {
+	return api.WriteJSON(w, http.StatusOK, map[string]any{"version": 2, "sessions": map[string]any{}, "specs": map[string]any{}})
 }
 
 func userOf(r *http.Request) (auth.User, bool) { return auth.UserFrom(r.Context()) }
@@ -129,7 +135,7 @@ func (s *Server) labPage(w http.ResponseWriter, r *http.Request) error {
 	h.Set("Cache-Control", "no-store")
 	_, err = fmt.Fprintf(w, `<!doctype html><html lang="en"><head><meta charset="utf-8"><title>JupyterLab</title>
 <meta name="viewport" content="width=device-width,initial-scale=1"><script id="jupyter-config-data" type="application/json">%s</script>
-<script defer src="%s"></script></head><body class="jp-ThemedContainer"></body></html>
+<link rel="icon" class="idle favicon" href="data:,"><link rel="" class="busy favicon" href="data:,"><script defer src="%s"></script></head><body class="jp-ThemedContainer"></body></html>
 `, data, html.EscapeString(s.cfg.Base+"/static/lab/"+main))
 	return err
 }
@@ -162,9 +168,9 @@ func (s *Server) pageConfig(r *http.Request) map[string]any {
 		"mode": mode, "workspace": workspace, "treePath": treePath, "preferredPath": "/", "serverRoot": "",
 		"terminalsAvailable": !s.cfg.NoTerminals, "quitButton": s.cfg.Stop != nil, "token": "", "devMode": false,
 		"buildAvailable": false, "buildCheck": false, "exposeAppInBrowser": true, "cacheFiles": true, "store_id": 0,
-		"news": map[string]bool{"disabled": true}, "ignorePlugins": []string{}, "disabledExtensions": map[string]bool{
-			"@jupyterlab/extensionmanager-extension": true, "@jupyterlab/apputils-extension:announcements": true,
-		}, "lockedExtensions": map[string]bool{}, "federated_extensions": s.federated(), "allow_hidden_files": false, "delete_to_trash": true,
+		"news": map[string]bool{"disabled": true}, "ignorePlugins": []string{}, "disabledExtensions": []string{
+			"@jupyterlab/extensionmanager-extension", "@jupyterlab/apputils-extension:announcements",
+		}, "lockedExtensions": []string{}, "federated_extensions": s.federated(), "allow_hidden_files": false, "delete_to_trash": true,
 	}
 }
 
