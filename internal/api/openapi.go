@@ -6,6 +6,7 @@ import (
 	"reflect"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -90,8 +91,8 @@ func operation(route Route, schemas schemaSet) map[string]any {
 		answer["content"] = jsonContent(schemas.of(reflect.TypeOf(doc.Response)))
 	}
 	status := "200"
-	if doc.Status == http.StatusCreated {
-		status = "201"
+	if doc.Status == http.StatusCreated || doc.Status == http.StatusAccepted {
+		status = strconv.Itoa(doc.Status)
 	} else if doc.Status == http.StatusNoContent {
 		status = "204"
 	}
@@ -146,7 +147,7 @@ func (s schemaSet) of(t reflect.Type) any {
 		return map[string]any{"type": "string"}
 	case reflect.Bool:
 		return map[string]any{"type": "boolean"}
-	case reflect.Int, reflect.Int64, reflect.Int32:
+	case reflect.Int, reflect.Int64, reflect.Int32, reflect.Uint32, reflect.Uint64:
 		return map[string]any{"type": "integer"}
 	case reflect.Float64:
 		return map[string]any{"type": "number"}
@@ -194,7 +195,16 @@ func (s schemaSet) object(t reflect.Type) any {
 func fieldsOf(t reflect.Type) func(func(reflect.StructField) bool) {
 	return func(yield func(reflect.StructField) bool) {
 		for i := range t.NumField() {
-			if !yield(t.Field(i)) {
+			f := t.Field(i)
+			if f.Anonymous && f.Type.Kind() == reflect.Struct && f.Tag.Get("json") == "" { // its fields stand beside the others
+				for inner := range fieldsOf(f.Type) {
+					if !yield(inner) {
+						return
+					}
+				}
+				continue
+			}
+			if !yield(f) {
 				return
 			}
 		}

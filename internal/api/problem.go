@@ -5,6 +5,8 @@ import (
 	"errors"
 	"net/http"
 
+	"quire/internal/compute"
+	"quire/internal/job"
 	"quire/internal/problem"
 )
 
@@ -26,10 +28,11 @@ var statuses = map[problem.Kind]int{
 func Status(err error) int {
 	var tooLarge *http.MaxBytesError
 	var stale *staleError
+	var state *job.StateError
 	switch {
 	case errors.As(err, &tooLarge):
 		return http.StatusRequestEntityTooLarge
-	case errors.As(err, &stale):
+	case errors.As(err, &stale), errors.As(err, &state):
 		return http.StatusPreconditionFailed
 	}
 	return statuses[problem.KindOf(err)]
@@ -45,6 +48,28 @@ type details struct {
 	RequestID string `json:"requestId,omitempty"`
 	Message   string `json:"message"`
 	Reason    string `json:"reason"`
+	// ErrorContext is Titus's: what is wrong with each field.
+	ErrorContext *errorContext `json:"errorContext,omitempty"`
+}
+
+type errorContext struct {
+	ConstraintViolations map[string]string `json:"constraintViolations"`
+}
+
+// violationsOf returns what is wrong with each field, where err says so.
+func violationsOf(err error) *errorContext {
+	var all compute.Violations
+	if !errors.As(err, &all) {
+		return nil
+	}
+	c := &errorContext{map[string]string{}}
+	for _, v := range all {
+		if before := c.ConstraintViolations[v.Field]; before != "" {
+			v.Message = before + "; " + v.Message
+		}
+		c.ConstraintViolations[v.Field] = v.Message
+	}
+	return c
 }
 
 // A reasoned error has the short reason that Jupyter's clients look for.
@@ -77,7 +102,7 @@ func writeProblem(w http.ResponseWriter, r *http.Request, status int, err error)
 	body := details{
 		Type: "about:blank", Title: http.StatusText(status), Status: status,
 		Detail: ErrorText(err), RequestID: RequestID(r.Context()),
-		Message: ErrorText(err), Reason: reason,
+		Message: ErrorText(err), Reason: reason, ErrorContext: violationsOf(err),
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
 	w.WriteHeader(status)

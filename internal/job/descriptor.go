@@ -45,7 +45,7 @@ type GroupInfo struct {
 
 // Container is what each task of a job executes, and within what.
 type Container struct {
-	Resources       Resources         `json:"resources,omitzero"`
+	Resources       ContainerResources         `json:"resources,omitzero"`
 	SecurityProfile *SecurityProfile  `json:"securityProfile,omitempty"` // checked and kept; containers here have no cloud identity
 	Image           Image             `json:"image,omitzero"`            // the zero value is the driver's own
 	EntryPoint      []string          `json:"entryPoint,omitempty"`      // executed with Command behind it
@@ -58,9 +58,9 @@ type Container struct {
 	Experimental    *Unsupported      `json:"experimental,omitempty"`
 }
 
-// Resources is the size of a container. What is 0 is filled in from the
+// ContainerResources is the size of a container. What is 0 is filled in from the
 // profile, except GPUs.
-type Resources struct {
+type ContainerResources struct {
 	CPU         Double  `json:"cpu,omitempty"` // processors
 	GPU         Count   `json:"gpu,omitempty"` // devices
 	MemoryMB    Count   `json:"memoryMB,omitempty"`

@@ -128,7 +128,7 @@ func TestTwoLayers(t *testing.T) {
 		t.Error(diff)
 	}
 	for _, cpu := range []Double{-1, 1e300, 0.0001} {
-		d.Container.Resources = Resources{CPU: cpu, MemoryMB: 4096, DiskMB: 10240, NetworkMbps: 128}
+		d.Container.Resources = ContainerResources{CPU: cpu, MemoryMB: 4096, DiskMB: 10240, NetworkMbps: 128}
 		if wrong := d.Validate(compute.LaunchProfile()); len(wrong) != 1 {
 			t.Errorf("%g CPUs: %v", cpu, wrong)
 		}

@@ -371,7 +371,7 @@ func TestRights(t *testing.T) {
 		t.Errorf("an administrator lists %d jobs, %v", len(all), err)
 	}
 	o := batch(1, "ok")
-	o.Descriptor.Container.Resources = job.Resources{GPU: 1, EFSMounts: []job.Mount{{EFSID: "quire", MountPoint: "/w", EFSRelativeMountPoint: "users/bob"}}}
+	o.Descriptor.Container.Resources = job.ContainerResources{GPU: 1, EFSMounts: []job.Mount{{EFSID: "quire", MountPoint: "/w", EFSRelativeMountPoint: "users/bob"}}}
 	o.Descriptor.CapacityGroup = "gold"
 	_, wrong, err := s.jobs.Check(ctx, ann, o)
 	if err != nil || len(wrong) != 2 || wrong[0].Field != "capacityGroup" || wrong[1].Field != "container.resources.efsMounts[0].efsRelativeMountPoint" {

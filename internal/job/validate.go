@@ -92,7 +92,7 @@ func (d Descriptor) WithDefaults(p compute.Profile) Descriptor {
 }
 
 // Size returns the container's size as drivers take it.
-func (r Resources) Size() compute.Resources {
+func (r ContainerResources) Size() compute.Resources {
 	milli := math.Round(float64(r.CPU) * 1000)
 	if milli < math.MinInt32 || milli > math.MaxInt32 {
 		milli = math.MaxInt32

@@ -56,6 +56,12 @@ type Config struct {
 	Objects string `yaml:"objects"`
 	// Mounts are directories or URLs shown read-only under mounts/<name>/.
 	Mounts map[string]string `yaml:"mounts"`
+	// Compute is where containers run: process, which isolates nothing, or none.
+	// Default process.
+	Compute string `yaml:"compute"`
+	// Groups are the capacity groups, by name. Jobs that name none are in
+	// DEFAULT, which is without limit unless it is here.
+	Groups map[string]GroupConfig `yaml:"groups"`
 	// Sample puts the sample workspaces on the volume when it is empty.
 	Sample bool `yaml:"sample"`
 }
@@ -102,6 +108,7 @@ func (c *Config) Validate() error {
 	if c.QuotaBytes < 0 {
 		wrong = append(wrong, "quotaBytes: must be 0 or more")
 	}
+	wrong = append(wrong, c.validateCompute()...)
 	for name := range c.Mounts {
 		if name == "" || strings.ContainsAny(name, "/\\. ") {
 			wrong = append(wrong, "mounts: "+name+": want a name without slashes, dots and spaces")

@@ -18,9 +18,11 @@ import (
 
 	"quire/internal/api"
 	"quire/internal/auth"
+	"quire/internal/compute"
 	"quire/internal/contents"
 	"quire/internal/db"
 	"quire/internal/db/sqlite"
+	"quire/internal/job"
 	"quire/internal/pages"
 	"quire/internal/problem"
 	"quire/internal/run"
@@ -39,6 +41,8 @@ type Server struct {
 	db       *db.DB
 	volume   *contents.Volume
 	objects  []storage.Store
+	driver   compute.Driver // nil without compute
+	jobs     *job.Jobs      // nil without compute
 	runs     *run.Runs
 	warm     *run.Warm // nil when no process waits for runs
 	index    *search.Index
@@ -95,6 +99,9 @@ func (s *Server) open(ctx context.Context, opt Options) error {
 		return err
 	}
 	if err := s.openUser(ctx); err != nil {
+		return err
+	}
+	if err := s.openCompute(); err != nil {
 		return err
 	}
 	objects, err := s.objectStore(ctx, "runs")
@@ -261,6 +268,9 @@ func (s *Server) routes() *api.Router {
 	m.register(rt)
 	api.RegisterHealth(rt, s.ready)
 	api.RegisterRuns(rt, s.runs)
+	if s.jobs != nil {
+		api.RegisterJobs(rt, s.jobs)
+	}
 	api.RegisterContents(rt, s.volume)
 	api.RegisterSearch(rt, s.index)
 	api.RegisterCommuter(rt, s.index)
@@ -288,6 +298,11 @@ func (s *Server) SignInURL() string { return s.URL() + "?token=" + url.QueryEsca
 // Serve answers requests until ctx ends, then lets the requests that are under
 // way finish. Runs go on without the server.
 func (s *Server) Serve(ctx context.Context) error {
+	stopJobs, err := s.startJobs(ctx)
+	if err != nil {
+		return err
+	}
+	defer stopJobs()
 	if err := errors.Join(s.runs.Start(ctx), s.index.Start(ctx), s.announce()); err != nil {
 		return err
 	}
@@ -332,6 +347,10 @@ func (s *Server) Close() error {
 	if s.volume != nil {
 		errs = append(errs, s.volume.Close())
 		s.volume = nil
+	}
+	if s.driver != nil {
+		errs = append(errs, s.driver.Close())
+		s.driver = nil
 	}
 	for _, store := range s.objects {
 		errs = append(errs, store.Close())
