@@ -274,8 +274,8 @@ func writeFrame(w http.ResponseWriter, r *http.Request, nb *notebook.Notebook) e
 	}
 	h := w.Header()
 	h.Set("Content-Type", "text/html; charset=utf-8")
-	h.Set("Content-Security-Policy", viewer.FrameCSP("")+"; frame-ancestors 'self'")
-	return viewer.RenderFrame(w, o, "")
+	h.Set("Content-Security-Policy", viewer.FrameCSP(o)+"; frame-ancestors 'self'")
+	return viewer.RenderFrame(w, o, "/static/")
 }
 
 // rasters are the types of pictures that are sent as what they are; all else is

@@ -5,9 +5,11 @@ package pages
 
 import (
 	"bytes"
+	"compress/gzip"
 	"embed"
 	"fmt"
 	"html/template"
+	"io"
 	"net/http"
 	"net/url"
 	"path"
@@ -296,6 +298,30 @@ func (s *site) logout(w http.ResponseWriter, r *http.Request) error {
 	return nil
 }
 
+// drawScript sends a script of frames. Frames have no origin: to them this is
+// another site's, which the policy of the resource must allow.
+func drawScript(w http.ResponseWriter, r *http.Request, name string) error {
+	packed, err := viewer.DrawScript(name)
+	if err != nil {
+		return err
+	}
+	h := w.Header()
+	h.Set("Content-Type", "text/javascript; charset=utf-8")
+	h.Set("Cross-Origin-Resource-Policy", "cross-origin")
+	h.Set("Vary", "Accept-Encoding")
+	if strings.Contains(r.Header.Get("Accept-Encoding"), "gzip") {
+		h.Set("Content-Encoding", "gzip")
+		_, err = w.Write(packed)
+		return err
+	}
+	plain, err := gzip.NewReader(bytes.NewReader(packed))
+	if err != nil {
+		return problem.WrapAs(problem.Internal, err, "opening %s", name)
+	}
+	_, err = io.Copy(w, io.LimitReader(plain, 8<<20))
+	return problem.Wrap(err, "sending %s", name)
+}
+
 func (s *site) static(w http.ResponseWriter, r *http.Request) error {
 	name := r.PathValue("name")
 	h := w.Header()
@@ -305,6 +331,8 @@ func (s *site) static(w http.ResponseWriter, r *http.Request) error {
 		h.Set("Content-Type", "text/css; charset=utf-8")
 		_, err := w.Write([]byte(viewer.Stylesheet()))
 		return err
+	case strings.HasSuffix(name, ".js") && strings.Count(name, ".") == 2:
+		return drawScript(w, r, name)
 	case strings.HasSuffix(name, ".js"):
 		h.Set("Content-Type", "text/javascript; charset=utf-8")
 	case strings.HasSuffix(name, ".svg"):

@@ -9,29 +9,26 @@ import (
 	"quire/internal/problem"
 )
 
-// FrameCSP is the policy under which RenderFrame's document must be served:
-// sandboxed without an origin, so that neither cookies nor storage nor any page
-// of ours can be reached; inline script may run and draw, nothing may be loaded
-// or sent anywhere. frameScript is the address of our own drawing script, "" for none.
-func FrameCSP(frameScript string) string {
-	return "sandbox allow-scripts; default-src 'none'; script-src 'unsafe-inline' " + strings.TrimSpace("'unsafe-eval' "+frameScript) +
+// FrameCSP is the policy under which RenderFrame's document of an output must be
+// served: sandboxed without an origin, so that neither cookies nor storage nor
+// any page of ours can be reached, and nothing can be loaded or sent anywhere. In
+// a frame with HTML its author's script may run. In a frame with data that our
+// scripts draw nothing runs but these.
+func FrameCSP(o *notebook.Output) string {
+	script := "'self'"
+	if ScriptType(o) == mimeHTML {
+		script = "'unsafe-inline' 'unsafe-eval'"
+	}
+	return "sandbox allow-scripts; default-src 'none'; script-src " + script +
 		"; style-src 'unsafe-inline'; img-src data: blob:; font-src data:; form-action 'none'; base-uri 'none'"
-}
-
-// scriptTypes are the media types that only a script can draw, by prefix.
-var scriptTypes = []string{
-	"application/vnd.plotly.", "application/vnd.vegalite.", "application/vnd.vega.", "application/vnd.bokehjs_exec",
-	"application/vnd.bokehjs_load", "application/vnd.holoviews_", "application/vnd.mermaid", "text/vnd.mermaid", "application/geo+json",
 }
 
 // ScriptType returns the media type of an output that must be drawn by script
 // inside a frame, "" when the output can be shown without.
 func ScriptType(o *notebook.Output) string {
 	for _, mime := range sortedKeys(o.Data) {
-		for _, prefix := range scriptTypes {
-			if strings.HasPrefix(mime, prefix) {
-				return mime
-			}
+		if drawer(mime) != "" {
+			return mime
 		}
 	}
 	if s, ok := o.Data[mimeHTML].(string); ok && needsFrame(s) {
@@ -94,19 +91,18 @@ func sanitizedHasContent(src string) bool {
 // is hostile by nature: serve it under FrameCSP, with nosniff, from an origin
 // that holds nothing. HTML stands in it as its author wrote it. Of any other
 // type the data stands in an element of type application/json with id "data",
-// which the script at frameScript reads to draw it; "" leaves only a notice.
-func RenderFrame(w io.Writer, o *notebook.Output, frameScript string) error {
+// which our scripts read to draw it; they are loaded from below the address
+// scripts, which ends in a slash (see DrawScript).
+func RenderFrame(w io.Writer, o *notebook.Output, scripts string) error {
 	mime := ScriptType(o)
 	if mime == "" {
 		return problem.New(problem.NotFound, "the output needs no frame")
 	}
 	var b strings.Builder
-	b.WriteString("<!doctype html>\n<html><head><meta charset=\"utf-8\"><meta name=\"viewport\" content=\"width=device-width\"></head>\n<body>\n")
+	b.WriteString("<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><meta name=\"viewport\" content=\"width=device-width\"><title>Output</title></head>\n<body>\n")
 	switch data := dataText(o, mime); {
 	case mime == mimeHTML:
 		b.WriteString(data)
-	case frameScript == "":
-		b.WriteString("<p>This output can not be drawn here.</p>")
 	default:
 		safe, err := json.Marshal(map[string]any{"mime": mime, "data": json.RawMessage(asJSON(o.Data[mime]))})
 		if err != nil {
@@ -114,9 +110,7 @@ func RenderFrame(w io.Writer, o *notebook.Output, frameScript string) error {
 		}
 		// json.Marshal writes <, > and & as \u003c and so on: the text cannot
 		// end the element that it stands in.
-		b.WriteString(`<div id="output"></div><script id="data" type="application/json">`)
-		b.Write(safe)
-		b.WriteString(`</script><script src="` + esc(frameScript) + `"></script>`)
+		writeDrawing(&b, o, mime, string(safe), scripts)
 	}
 	b.WriteString("\n</body></html>\n")
 	_, err := io.WriteString(w, b.String())

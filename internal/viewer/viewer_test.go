@@ -6,6 +6,7 @@ import (
 	"errors"
 	"html"
 	"runtime"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -167,16 +168,27 @@ func TestRenderFrame(t *testing.T) {
 		t.Errorf("%v: %s", err, b.String())
 	}
 	b.Reset()
-	if err := RenderFrame(&b, display("application/vnd.plotly.v1+json", `{"a":"</script><script>__pwn=1</script>"}`), "/frame.js"); err != nil {
+	if err := RenderFrame(&b, display("application/vnd.plotly.v1+json", `{"a":"</script><script>__pwn=1</script>"}`), "/static/"); err != nil {
 		t.Fatal(err)
 	}
-	if strings.Count(b.String(), "</script>") != 2 || strings.Contains(b.String(), "<script>__pwn") {
+	if strings.Count(b.String(), "</script>") != 3 || strings.Contains(b.String(), "<script>__pwn") {
 		t.Errorf("the data ends its element: %s", b.String())
 	}
 	if err := RenderFrame(&b, display("text/plain", "x"), ""); problem.KindOf(err) != problem.NotFound {
 		t.Errorf("an output without script: %v", err)
 	}
-	if csp := FrameCSP(""); !strings.HasPrefix(csp, "sandbox allow-scripts;") || strings.Contains(csp, "allow-same-origin") || strings.Contains(csp, "http") {
+	for _, name := range regexp.MustCompile(`/static/([^"]+)`).FindAllStringSubmatch(b.String(), -1) {
+		if packed, err := DrawScript(name[1]); err != nil || len(packed) < 100 {
+			t.Errorf("%s: %d bytes, %v", name[1], len(packed), err)
+		}
+	}
+	if _, err := DrawScript("draw.js"); problem.KindOf(err) != problem.NotFound {
+		t.Errorf("a script of another name: %v", err)
+	}
+	if csp := FrameCSP(display("application/vnd.plotly.v1+json", `{}`)); strings.Contains(csp, "unsafe-eval") || strings.Contains(csp, "script-src 'unsafe") || strings.Contains(csp, "allow-same-origin") {
+		t.Error(csp)
+	}
+	if csp := FrameCSP(display("text/html", "<script>1</script>")); !strings.HasPrefix(csp, "sandbox allow-scripts;") || strings.Contains(csp, "allow-same-origin") || strings.Contains(csp, "http") {
 		t.Error(csp)
 	}
 }
