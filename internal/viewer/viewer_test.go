@@ -5,8 +5,8 @@ import (
 	"bytes"
 	"errors"
 	"html"
-	"runtime"
 	"regexp"
+	"runtime"
 	"strings"
 	"testing"
 
