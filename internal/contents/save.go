@@ -211,7 +211,7 @@ func (v *Volume) notice(ctx context.Context, path string) (Head, error) {
 	if err != nil && !problem.Is(err, problem.NotFound) {
 		return Head{}, problem.Wrap(err, "looking at %s", path)
 	}
-	if head.Version.Number > 0 && !head.Applied {
+	if head.Version.Number > 0 && !head.Applied && !fault.On(fault.ForgetUnapplied) {
 		// A save was committed and its file could not be written. What the disk
 		// holds is older, and must not be taken for a change from outside.
 		if head, err = v.finish(ctx, head.Version); err != nil {

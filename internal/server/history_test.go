@@ -283,6 +283,9 @@ func (v *victim) versions(path string) (map[string]int64, string) {
 			if one.Cause == "refused" {
 				continue
 			}
+			if one.Cause == "outside" || one.Cause == "overwritten" {
+				v.t.Errorf("%s: version %d came from outside (%s), where nobody wrote", path, one.Number, one.Cause)
+			}
 			if head == "" {
 				head = one.Hash
 			}
