@@ -180,6 +180,9 @@ func (h contentsRoutes) get(w http.ResponseWriter, r *http.Request, t target) er
 		return err
 	}
 	m.setTrust(trusted)
+	if how.content && e.Type == contents.Notebook && t.base != "" {
+		h.volume.Saw(t.full(), e.Version)
+	}
 	if a := h.made.get(how.key(t, m), tag); a != nil && m.Type != contents.Directory {
 		if notModified(w, r, a.tag) {
 			return nil

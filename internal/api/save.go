@@ -87,6 +87,9 @@ func (h contentsRoutes) put(w http.ResponseWriter, r *http.Request, t target) er
 	if err != nil {
 		return asStale(r, err)
 	}
+	if opt.Plain {
+		h.volume.Saw(t.full(), saved.Number)
+	}
 	if known {
 		if err := h.volume.Trust(r.Context(), user(r), t.full(), saved.Hash); err != nil {
 			return err

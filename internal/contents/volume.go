@@ -59,6 +59,7 @@ type Volume struct {
 	usage   usageCache
 	changes changeHub
 	moves   moveHub
+	seen    seenVersions
 	uploads uploads
 	mounted mountIndex
 }

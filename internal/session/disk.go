@@ -5,6 +5,7 @@ import (
 	"context"
 	"io"
 	"log/slog"
+	"slices"
 	"time"
 
 	"quire/internal/contents"
@@ -75,7 +76,8 @@ func saveFile(ctx context.Context, cfg *Config, path string, version int64, hash
 type sighting struct {
 	theirs     paper
 	version    contents.Version
-	candidates []paper // what theirs may have been made from, newest first
+	candidates []paper // what theirs may have been made from, the likeliest first
+	given      bool    // candidates are what clients were given, as far as it is known
 	hash       string
 	err        error
 }
@@ -111,18 +113,33 @@ func sight(ctx context.Context, cfg *Config, path string, version int64, base pa
 		s.err = err
 		return s, nil //nolint:nilerr // it is told in the room
 	}
-	s.candidates = []paper{base}
-	for _, v := range versions[1:] {
-		if v.Number == version || v.Number > version || v.Cause == contents.Refused {
+	given := slices.DeleteFunc(cfg.Volume.Seen(path), func(n int64) bool { return n >= versions[0].Number })
+	s.given = versions[0].Cause == contents.Saved && len(given) > 0
+	var from []int64
+	if s.given {
+		from = given
+	} else {
+		for _, v := range versions[1:] {
+			if v.Number <= version && v.Cause != contents.Refused {
+				from = append(from, v.Number)
+			}
+		}
+	}
+	for _, n := range from[:min(len(from), candidates)] {
+		if n == version {
+			s.candidates = append(s.candidates, base)
 			continue
 		}
-		older, err := readVersion(ctx, cfg, path, v.Number)
+		older, err := readVersion(ctx, cfg, path, n)
 		if err != nil {
 			continue // it was thrown away
 		}
 		if p, err := base.parse(older); err == nil {
 			s.candidates = append(s.candidates, p)
 		}
+	}
+	if len(s.candidates) == 0 {
+		s.candidates = []paper{base}
 	}
 	return s, nil
 }
@@ -150,7 +167,7 @@ func (r *Room) seen(s *sighting, err error) {
 // mergeSeen merges what somebody else saved.
 func (r *Room) mergeSeen(s *sighting) {
 	wasDirty := r.dirty
-	conflicts := r.paper.merge(r.doc, s.theirs, s.candidates)
+	conflicts := r.paper.merge(r.doc, s.theirs, s.candidates, s.given)
 	r.paper, r.version, r.hash = s.theirs, s.version.Number, s.hash
 	r.log.put(recordSaved, mustJSON(logSaved{r.version}))
 	r.dirty = wasDirty

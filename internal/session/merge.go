@@ -280,35 +280,38 @@ func changedLines(base, other []string) (from, to int) {
 }
 
 // closest returns which of the candidates theirs was made from most likely: a
-// plain client does not say what it saw. It is the one that the least was changed
-// in, the newest of several.
-func closest(theirs *notebook.Notebook, candidates []*notebook.Notebook) int {
-	best, least := 0, int(^uint(0)>>1)
+// plain client does not say what it saw. It is the one of which the fewest cells
+// were changed; of several the first one when they are what clients were given,
+// otherwise the one of which the least text was changed.
+func closest(theirs *notebook.Notebook, candidates []*notebook.Notebook, given bool) int {
+	best, leastCells, leastBytes := -1, 0, 0
 	for i, c := range candidates {
-		if n := distance(c, theirs); n < least {
-			best, least = i, n
+		cells, text := distance(c, theirs)
+		if best < 0 || cells < leastCells || (cells == leastCells && !given && text < leastBytes) {
+			best, leastCells, leastBytes = i, cells, text
 		}
 	}
 	return best
 }
 
-// distance measures how much was changed from a to b, in bytes of text.
-func distance(a, b *notebook.Notebook) int {
-	old, n := byID(a.Cells), 0
+// distance measures how much was changed from a to b, in cells and in bytes of
+// text.
+func distance(a, b *notebook.Notebook) (cells, text int) {
+	old := byID(a.Cells)
 	for _, c := range b.Cells {
 		was := old[c.ID]
 		delete(old, c.ID)
 		switch {
 		case was == nil:
-			n += 1 + len(c.Source)
+			cells, text = cells+1, text+len(c.Source)
 		case !sameCell(was, c):
-			n += 1 + changedBytes(was.Source, c.Source)
+			cells, text = cells+1, text+changedBytes(was.Source, c.Source)
 		}
 	}
 	for _, c := range old {
-		n += 1 + len(c.Source)
+		cells, text = cells+1, text+len(c.Source)
 	}
-	return n
+	return cells, text
 }
 
 // changedBytes counts what lies between what both texts begin and end with.

@@ -21,9 +21,10 @@ type paper interface {
 	snapshot(d *ydoc.Doc) paper
 	bytes() ([]byte, error)
 	// merge brings into the document what theirs changed, which was made from one
-	// of candidates, newest first. It returns what stayed as it is in the document
-	// because both changed it.
-	merge(d *ydoc.Doc, theirs paper, candidates []paper) []string
+	// of candidates, the likeliest first; given says that they are what clients
+	// were given. It returns what stayed as it is in the document because both
+	// changed it.
+	merge(d *ydoc.Doc, theirs paper, candidates []paper, given bool) []string
 }
 
 // newPaper reads a file of the kind "notebook" or "file".
@@ -76,7 +77,7 @@ func (p notebookPaper) bytes() ([]byte, error) {
 	return withoutIDs(full).Bytes()
 }
 
-func (p notebookPaper) merge(d *ydoc.Doc, theirs paper, candidates []paper) []string {
+func (p notebookPaper) merge(d *ydoc.Doc, theirs paper, candidates []paper, given bool) []string {
 	other, ok := theirs.(notebookPaper)
 	if !ok {
 		return nil
@@ -87,7 +88,7 @@ func (p notebookPaper) merge(d *ydoc.Doc, theirs paper, candidates []paper) []st
 			bases = append(bases, c.nb)
 		}
 	}
-	return mergeOutside(d, bases[closest(other.nb, bases)], other.nb)
+	return mergeOutside(d, bases[closest(other.nb, bases, given)], other.nb)
 }
 
 type textPaper string
@@ -105,12 +106,12 @@ func (p textPaper) snapshot(d *ydoc.Doc) paper { return textPaper(d.Text(rootSou
 
 func (p textPaper) bytes() ([]byte, error) { return []byte(p), nil }
 
-func (p textPaper) merge(d *ydoc.Doc, theirs paper, candidates []paper) []string {
+func (p textPaper) merge(d *ydoc.Doc, theirs paper, candidates []paper, given bool) []string {
 	other, _ := theirs.(textPaper)
 	base, least := textPaper(""), -1
 	for _, c := range candidates {
 		c, _ := c.(textPaper)
-		if n := changedBytes(string(c), string(other)); least < 0 || n < least {
+		if n := changedBytes(string(c), string(other)); least < 0 || (!given && n < least) {
 			base, least = c, n
 		}
 	}

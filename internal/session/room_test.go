@@ -577,3 +577,44 @@ func TestRoomEndsWhenNobodyIsThere(t *testing.T) {
 		t.Errorf("%d cells after the room was opened again", n)
 	}
 }
+
+// TestBaseIsWhatTheClientSaw lets a plain client save twice what it was given
+// once: nobody saved in between but the room, and neither side is lost.
+func TestBaseIsWhatTheClientSaw(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		name     string
+		current  bool // the client was given the live edit
+		want     string
+		conflict bool
+	}{
+		{"it saw the live text", true, "z = 'plain'", false},
+		{"it did not", false, "z = 'live and long'", true},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			b := setup(t)
+			b.save(t, sample)
+			loaded := b.file(t)
+			b.volume.Saw(nbPath, 1)
+			c := b.connect(t, nil)
+			c.edit(func(cells *ydoc.Array) { cells.Map(2).Text("source").Replace("z = 'live and long'") })
+			waitFor(t, "the live edit in the file", func() bool { return strings.Contains(b.file(t), "'live and long'") })
+			if tt.current {
+				e, err := b.volume.Stat(t.Context(), ann, nbPath)
+				if err != nil {
+					t.Fatal(err)
+				}
+				b.volume.Saw(nbPath, e.Version)
+			}
+			b.save(t, strings.Replace(loaded, "z = 3", "z = 'plain'", 1))
+			c.waitFor("the merge", func() bool { _, ok := c.doc.Map(rootState).Get("merged"); return ok })
+			merged, _ := c.doc.Map(rootState).Get("merged")
+			m, _ := merged.(map[string]any)
+			conflicts, _ := m["conflicts"].([]any)
+			if c.source(2) != tt.want || (len(conflicts) > 0) != tt.conflict {
+				t.Errorf("the text is %q, conflicts %v", c.source(2), conflicts)
+			}
+		})
+	}
+}
