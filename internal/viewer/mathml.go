@@ -14,16 +14,24 @@ const (
 )
 
 // mathML returns a TeX formula as MathML, without attributes of the author's
-// choice: no links, no classes, no styles, no macros. It reports false when
+// choice: no links, no classes, no styles. It reports false when
 // the formula is not one that it knows.
 func mathML(tex string, display bool) (string, bool) {
 	if len(tex) > maxFormulaBytes || !utf8.ValidString(tex) {
+		return "", false
+	}
+	tex, ok := expandMacros(tex)
+	if !ok {
 		return "", false
 	}
 	p := &texParser{src: tex}
 	body := p.row(func() bool { return p.pos >= len(p.src) })
 	p.space()
 	if p.failed || p.pos < len(p.src) {
+		return "", false
+	}
+	body = p.divided(body)
+	if p.failed {
 		return "", false
 	}
 	if rows := p.lines(body); rows != "" {
@@ -192,7 +200,7 @@ func (p *texParser) argument() string {
 		return "<mrow><mn>" + p.styled(string(c)) + "</mn></mrow>"
 	}
 	atom, _ := p.atom()
-	if atom == "" || atom == cellMark || atom == rowMark {
+	if atom == "" || atom == cellMark || atom == rowMark || strayMark(atom) {
 		return "<mrow></mrow>"
 	}
 	return "<mrow>" + atom + "</mrow>"
@@ -210,7 +218,7 @@ func (p *texParser) group() string {
 	if strings.Contains(body, cellMark) || strings.Contains(body, rowMark) {
 		return p.fail()
 	}
-	return "<mrow>" + body + "</mrow>"
+	return "<mrow>" + p.divided(body) + "</mrow>"
 }
 
 // raw returns the text of a braced argument, unparsed.
@@ -257,7 +265,7 @@ func (p *texParser) sub(text string) string {
 	inner := &texParser{src: text, depth: p.depth, nodes: p.nodes, style: p.style}
 	out := inner.row(func() bool { return false })
 	p.nodes = inner.nodes
-	if inner.failed || strings.Contains(out, cellMark) || strings.Contains(out, rowMark) {
+	if inner.failed || strings.Contains(out, cellMark) || strings.Contains(out, rowMark) || strayMark(out) {
 		return p.fail()
 	}
 	return out
@@ -396,7 +404,7 @@ func (p *texParser) structure(name string) (string, atomKind) {
 			return "<mroot>" + p.argument() + "<mrow>" + index + "</mrow></mroot>", atomPlain
 		}
 		return "<msqrt>" + p.argument() + "</msqrt>", atomPlain
-	case "text", "textrm", "textnormal", "mbox", "textit", "textbf", "texttt", "textsf":
+	case "text", "textrm", "textnormal", "mbox", "textit", "textbf", "texttt", "textsf", "hbox", "emph":
 		text := strings.NewReplacer("~", " ", `\ `, " ", `\_`, "_", `\%`, "%", `\$`, "$", `\&`, "&", `\#`, "#").Replace(p.raw())
 		if strings.ContainsAny(text, `\{}$`) {
 			return p.fail(), atomPlain
@@ -432,7 +440,9 @@ func (p *texParser) structure(name string) (string, atomKind) {
 		return p.negated(), atomPlain
 	case "pmod":
 		return `<mspace width="1em"></mspace><mo>(</mo><mi>mod</mi><mspace width="0.33em"></mspace>` + p.argument() + "<mo>)</mo>", atomPlain
-	case "boxed", "mathstrut", "phantom", "hphantom", "vphantom":
+	case "mathstrut", "strut":
+		return "", atomPlain
+	case "boxed", "phantom", "hphantom", "vphantom":
 		arg := p.argument()
 		if name != "boxed" {
 			arg = "<mphantom>" + arg + "</mphantom>"
@@ -453,7 +463,7 @@ func (p *texParser) structure(name string) (string, atomKind) {
 		p.raw()
 		return "", atomPlain
 	}
-	return p.fail(), atomPlain
+	return p.extended(name)
 }
 
 func (p *texParser) negated() string {
@@ -518,7 +528,7 @@ func (p *texParser) fenced() string {
 		if strings.Contains(body, cellMark) || strings.Contains(body, rowMark) {
 			return p.fail()
 		}
-		out.WriteString("<mrow>" + body + "</mrow>")
+		out.WriteString("<mrow>" + p.divided(body) + "</mrow>")
 		if p.pos >= len(p.src) {
 			return p.fail()
 		}
@@ -550,6 +560,9 @@ func (p *texParser) environment() string {
 	}
 	p.pos += len(`\end`)
 	if p.raw() != name {
+		return p.fail()
+	}
+	if strayMark(body) {
 		return p.fail()
 	}
 	table := texTable(body, env.align)

@@ -7,7 +7,7 @@ alpha α beta β gamma γ delta δ epsilon ϵ varepsilon ε zeta ζ eta η theta
 lambda λ mu μ nu ν xi ξ omicron ο pi π varpi ϖ rho ρ varrho ϱ sigma σ varsigma ς tau τ upsilon υ phi ϕ
 varphi φ chi χ psi ψ omega ω Gamma Γ Delta Δ Theta Θ Lambda Λ Xi Ξ Pi Π Sigma Σ Upsilon Υ Phi Φ Psi Ψ
 Omega Ω infty ∞ partial ∂ nabla ∇ ell ℓ hbar ℏ imath ı jmath ȷ Re ℜ Im ℑ aleph ℵ emptyset ∅ varnothing ∅
-wp ℘ angle ∠ top ⊤ bot ⊥ prime ′ dagger † ddagger ‡ checkmark ✓ degree ° pounds £ S § complement ∁`)
+wp ℘ angle ∠ top ⊤ bot ⊥ prime ′ dagger † ddagger ‡ checkmark ✓ degree ° pounds £ S § complement ∁ digamma ϝ varkappa ϰ beth ℶ gimel ℷ hslash ℏ`)
 
 var texOperators = words(`
 + + times × div ÷ pm ± mp ∓ cdot ⋅ ast ∗ star ⋆ circ ∘ bullet ∙ oplus ⊕ ominus ⊖ otimes ⊗ odot ⊙ oslash ⊘
@@ -20,8 +20,8 @@ mapsto ↦ longmapsto ⟼ longrightarrow ⟶ longleftarrow ⟵ Longrightarrow �
 rightharpoonup ⇀ rightleftharpoons ⇌ nearrow ↗ searrow ↘ leadsto ⇝
 ldots … cdots ⋯ vdots ⋮ ddots ⋱ dots … dotsc … dotsb ⋯ colon : mid ∣ nmid ∤ parallel ∥ perp ⊥ models ⊨ vdash ⊢ dashv ⊣
 langle ⟨ rangle ⟩ lfloor ⌊ rfloor ⌋ lceil ⌈ rceil ⌉ lvert | rvert | vert | lVert ‖ rVert ‖ Vert ‖ | ‖
-{ { } } % % _ _ $ $ # # backslash \ lbrace { rbrace } lbrack [ rbrack ] therefore ∴ because ∵ square □ Box □ blacksquare ■ triangle △
-diamond ⋄ ltimes ⋉ rtimes ⋊ bowtie ⋈ sharp ♯ flat ♭ natural ♮`)
+{ { } } % % _ _ $ $ # # & &amp; backslash \ lbrace { rbrace } lbrack [ rbrack ] therefore ∴ because ∵ square □ Box □ blacksquare ■ triangle △
+diamond ⋄ ltimes ⋉ rtimes ⋊ bowtie ⋈ sharp ♯ flat ♭ natural ♮ lt &lt; gt &gt; rightleftarrows ⇄ longleftrightarrow ⟷ Longleftarrow ⟸ Longleftrightarrow ⟺ Uparrow ⇑ Downarrow ⇓ twoheadrightarrow ↠ vDash ⊨ Vdash ⊩ gtreqless ⋛ lessgtr ≶ trianglelefteq ⊴ trianglerighteq ⊵ preccurlyeq ≼ succcurlyeq ≽ supsetneq ⊋ dotplus ∔ vartriangle △ lozenge ◊ bigcirc ◯ bigstar ★ eqsim ≂ gnsim ⋧ dag † ddag ‡`)
 
 var texBig = words(`
 sum ∑ prod ∏ coprod ∐ int ∫ iint ∬ iiint ∭ oint ∮ bigcup ⋃ bigcap ⋂ bigvee ⋁ bigwedge ⋀ bigoplus ⨁ bigotimes ⨂ bigsqcup ⨆ biguplus ⨄`)
@@ -30,7 +30,7 @@ sum ∑ prod ∏ coprod ∐ int ∫ iint ∬ iiint ∭ oint ∮ bigcup ⋃ bigca
 var texSpaces = map[string]string{
 	",": "0.17em", ":": "0.22em", ">": "0.22em", ";": "0.28em", "!": "-0.17em", " ": "0.33em", "thinspace": "0.17em",
 	"quad": "1em", "qquad": "2em", "enspace": "0.5em", "displaystyle": "", "textstyle": "", "scriptstyle": "",
-	"scriptscriptstyle": "", "nonumber": "", "notag": "", "limits": "", "nolimits": "", "centering": "", "hline": "", "\n": "0.33em",
+	"scriptscriptstyle": "", "nonumber": "", "notag": "", "displaylimits": "", "allowbreak": "", "hfill": "", "noindent": "", "limits": "", "nolimits": "", "centering": "", "hline": "", "\n": "0.33em",
 }
 
 // texFunctions are set upright; true for those whose subscript goes below.
@@ -50,7 +50,7 @@ var texAccents = map[string]string{
 }
 
 var texStyles = map[string]string{
-	"mathrm": "rm", "mathbf": "b", "boldsymbol": "b", "bm": "b", "bold": "b", "mathbb": "bb", "Bbb": "bb", "mathcal": "cal", "mathscr": "cal",
+	"mathrm": "rm", "mathbf": "b", "boldsymbol": "b", "bm": "b", "pmb": "b", "mathbfit": "b", "mathbbm": "bb", "bold": "b", "mathbb": "bb", "Bbb": "bb", "mathcal": "cal", "mathscr": "cal",
 	"mathfrak": "frak", "mathsf": "sf", "mathtt": "tt", "mathit": "", "mathnormal": "",
 }
 

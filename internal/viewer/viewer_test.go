@@ -296,6 +296,16 @@ func TestMathML(t *testing.T) {
 		{`\begin{pmatrix}a&b\\c&d\end{pmatrix}`, `<mtr><mtd><mi>c</mi></mtd><mtd><mi>d</mi></mtd></mtr></mtable>`},
 		{`\left( \frac{a}{b} \right]`, `<mo fence="true" stretchy="true">]</mo>`},
 		{`\text{if } x < 0`, "<mtext>if\u00a0</mtext><mi>x</mi><mo>&lt;</mo>"},
+		{`{a \over b}`, `<mfrac><mrow><mi>a</mi></mrow><mrow><mi>b</mi></mrow></mfrac>`},
+		{`{n \choose k}`, `<mfrac linethickness="0"><mrow><mi>n</mi></mrow><mrow><mi>k</mi></mrow></mfrac>`},
+		{`A \xrightarrow[g]{f} B`, `<munderover><mo stretchy="true" minsize="2em">→</mo><mrow><mi>g</mi></mrow><mrow><mi>f</mi></mrow></munderover>`},
+		{`\textcolor{red}{x}`, `<mrow><mi>x</mi></mrow>`},
+		{`\sum_{\substack{i \\ j}}`, `<mtable><mtr><mtd><mi>i</mi></mtd></mtr><mtr><mtd><mi>j</mi></mtd></mtr></mtable>`},
+		{`\newcommand{\R}{\mathbb{R}} \R`, `<mi>ℝ</mi>`},
+		{`\newcommand{\v}[2]{#1_{#2}} \v{x}{1}`, `<msub><mi>x</mi><mrow><mn>1</mn></mrow></msub>`},
+		{`\def\a{b}\def\c{\a\a} \c`, `<mi>b</mi></mrow><mrow><mi>b</mi>`},
+		{`\DeclareMathOperator{\Tr}{Tr} \Tr A`, `<mo>Tr</mo>`},
+		{`a \lt b`, `<mo>&lt;</mo>`},
 		{`\alpha \leq \infty`, `<mi>α</mi><mo>≤</mo><mi>∞</mi>`},
 	} {
 		got, ok := mathML(tt.in, false)
@@ -303,7 +313,7 @@ func TestMathML(t *testing.T) {
 			t.Errorf("%s: %v: %s\nwant %s", tt.in, ok, got, tt.want)
 		}
 	}
-	for _, bad := range []string{`\href{x}{y}`, `\unknown`, `{`, `}`, `\frac{a}`, `\left( x`, `\begin{pmatrix}a`, `\begin{x}\end{y}`, `\def\x{\x\x}`, strings.Repeat("{", 100), strings.Repeat("x", maxFormulaBytes+1), `\text{\href{}}`, `a^{b`, `\`} {
+	for _, bad := range []string{`\href{x}{y}`, `\unknown`, `{`, `}`, `\frac{a}`, `\left( x`, `\begin{pmatrix}a`, `\begin{x}\end{y}`, `\def\x{\x\x}\x`, `\def\x#1{a}\x`, `\newcommand{\x}[1]{#1#1}` + strings.Repeat(`\x{`, 60) + "a" + strings.Repeat("}", 60), `\begin{pmatrix}a \over b\end{pmatrix}`, `\newcommand{\x`, strings.Repeat("{", 100), strings.Repeat("x", maxFormulaBytes+1), `\text{\href{}}`, `a^{b`, `\`} {
 		if got, ok := mathML(bad, false); ok {
 			t.Errorf("%.40s: %s", bad, got)
 		}
