@@ -69,6 +69,7 @@ var testsMayImport = map[string][]string{
 	"internal/contents": {"internal/db"},
 	"internal/job":      {"internal/db"},
 	"internal/run":      {"internal/db"},
+	"internal/schedule": {"internal/db"},
 	"internal/search":   {"internal/db", "internal/storage"},
 	"internal/session":  {"internal/db", "internal/storage"},
 	"internal/pages":    {"internal/db"},

@@ -1,0 +1,390 @@
+package schedule
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"quire/internal/auth"
+	"quire/internal/problem"
+	"quire/internal/run"
+)
+
+// Get returns the schedule of a name.
+func (s *Schedules) Get(ctx context.Context, u auth.User, name string) (Schedule, error) {
+	if u.Name == "" {
+		return Schedule{}, problem.New(problem.Denied, "sign in first")
+	}
+	if !ValidName(name) {
+		return Schedule{}, problem.New(problem.NotFound, "no schedule %q", name)
+	}
+	return s.cfg.Store.Schedule(ctx, name)
+}
+
+// List returns all schedules, by name.
+func (s *Schedules) List(ctx context.Context, u auth.User) ([]Schedule, error) {
+	if u.Name == "" {
+		return nil, problem.New(problem.Denied, "sign in first")
+	}
+	return s.cfg.Store.Schedules(ctx)
+}
+
+// own returns a schedule that u may change.
+func (s *Schedules) own(ctx context.Context, u auth.User, name string) (Schedule, error) {
+	found, err := s.Get(ctx, u, name)
+	if err != nil {
+		return found, err
+	}
+	return found, allow(u, found)
+}
+
+// act changes a schedule that u may change, decides about it, and returns it as
+// it is then.
+func (s *Schedules) act(ctx context.Context, u auth.User, name string, first func(*View) error) (Schedule, error) {
+	found, err := s.own(ctx, u, name)
+	if err != nil {
+		return found, err
+	}
+	if err := s.change(ctx, found.ID, first); err != nil {
+		return found, err
+	}
+	return s.cfg.Store.Schedule(ctx, name)
+}
+
+// Delete removes a schedule and its records. Its runs stay, and what runs goes
+// on.
+func (s *Schedules) Delete(ctx context.Context, u auth.User, name string) error {
+	found, err := s.own(ctx, u, name)
+	if err != nil {
+		return err
+	}
+	return s.change(ctx, found.ID, func(v *View) error {
+		v.Deleted = true
+		return nil
+	})
+}
+
+// Pause keeps a schedule from firing until Resume. What runs goes on; what waits
+// for its turn is skipped.
+func (s *Schedules) Pause(ctx context.Context, u auth.User, name, reason string) (Schedule, error) {
+	if len(reason) > 500 {
+		return Schedule{}, problem.New(problem.Invalid, "the reason: at most 500 bytes")
+	}
+	return s.act(ctx, u, name, func(v *View) error {
+		c := &v.Schedule
+		if c.Paused {
+			return nil
+		}
+		now := s.now()
+		table, err := c.Definition.Timetable()
+		if err != nil {
+			return err
+		}
+		m := &machine{view: v, now: now, table: table, newID: func() string { return run.NewID(now) }, changed: map[string]bool{}}
+		m.recordSlots()
+		for i := range v.Add {
+			if v.Add[i].State == Due {
+				m.skip(&v.Add[i], "the schedule was paused by "+u.Name)
+			}
+		}
+		for i := range v.Live {
+			if f := &v.Live[i]; f.State == Due && f.Lane == LaneSchedule {
+				m.skip(f, "the schedule was paused by "+u.Name)
+				v.Put = append(v.Put, *f)
+			}
+		}
+		c.Paused, c.PausedBy, c.PauseReason, c.Updated = true, u.Name, reason, now
+		return nil
+	})
+}
+
+// Resume lets a paused, or blocked, schedule fire again, from now on: the slots
+// that came meanwhile are recorded as skipped, whatever its catch-up policy, and
+// can be backfilled.
+func (s *Schedules) Resume(ctx context.Context, u auth.User, name string) (Schedule, error) {
+	return s.act(ctx, u, name, func(v *View) error {
+		c := &v.Schedule
+		c.Blocked = ""
+		if !c.Paused {
+			return nil
+		}
+		now := s.now()
+		table, err := c.Definition.Timetable()
+		if err != nil {
+			return err
+		}
+		m := &machine{view: v, now: now, table: table, newID: func() string { return run.NewID(now) }}
+		by := c.PausedBy
+		if by == "" {
+			by = "Quire"
+		}
+		if slots, dropped, first := m.slots(c.Cursor, now); len(slots) > 0 {
+			m.skipMany(first, slots[len(slots)-1], dropped+len(slots), "the schedule was paused by "+by)
+			if dropped == 0 {
+				v.Add[len(v.Add)-1].From = slots[0]
+			}
+		}
+		c.Paused, c.PausedBy, c.PauseReason, c.Cursor, c.Updated = false, "", "", now, now
+		return nil
+	})
+}
+
+// RunNow fires a schedule by hand, now. The same key again is the same fire; ""
+// makes one up.
+func (s *Schedules) RunNow(ctx context.Context, u auth.User, name, key string) (Fire, error) {
+	if key == "" {
+		key = newKey()
+	}
+	if len(key) > 256 {
+		return Fire{}, problem.New(problem.Invalid, "the idempotency key: at most 256 bytes")
+	}
+	found, err := s.own(ctx, u, name)
+	if err != nil {
+		return Fire{}, err
+	}
+	now := s.now()
+	f := Fire{
+		ID: run.NewID(now), Schedule: found.ID, Slot: now.Truncate(time.Second), Lane: LaneManual + "/" + key, State: Due, Count: 1,
+		By: u.Name, Created: now,
+	}
+	err = s.change(ctx, found.ID, func(v *View) error {
+		old, ok, err := v.Find("", f.Lane)
+		if ok {
+			f = old
+		} else if err == nil {
+			v.Add = append(v.Add, f)
+		}
+		return err
+	})
+	if err != nil {
+		return Fire{}, err
+	}
+	return s.cfg.Store.Fire(ctx, f.ID)
+}
+
+// A BackfillRequest asks for the slots from From to To, both included.
+type BackfillRequest struct {
+	From     time.Time `json:"from"`
+	To       time.Time `json:"to"`
+	Parallel int       `json:"parallel"` // fires at once, 1 to 100; 0 is 1
+	Newest   bool      `json:"newest"`   // newest first
+}
+
+// MaxBackfill is the most slots of one backfill.
+const MaxBackfill = 10_000
+
+// Preview returns the slots that a backfill would fire.
+func (s *Schedules) Preview(ctx context.Context, u auth.User, name string, req BackfillRequest) ([]time.Time, error) {
+	found, err := s.Get(ctx, u, name)
+	if err != nil {
+		return nil, err
+	}
+	if req.From.IsZero() || req.To.Before(req.From) {
+		return nil, problem.New(problem.Invalid, "want a time from which, and a later one to which, to fill")
+	}
+	if req.Parallel < 0 || req.Parallel > 100 {
+		return nil, problem.New(problem.Invalid, "parallel: want 1 to 100")
+	}
+	table, err := found.Definition.Timetable()
+	if err != nil {
+		return nil, err
+	}
+	var slots []time.Time
+	for at := req.From.Add(-1); ; {
+		slot, ok := table.Next(at)
+		if !ok || slot.After(req.To) {
+			break
+		}
+		if len(slots) == MaxBackfill {
+			return nil, problem.New(problem.TooLarge, "more than %d slots lie between %s and %s: fill them in parts", MaxBackfill, req.From.Format(time.RFC3339), req.To.Format(time.RFC3339))
+		}
+		slots, at = append(slots, slot), slot
+	}
+	if len(slots) == 0 {
+		return nil, problem.New(problem.Invalid, "no slot lies between %s and %s", req.From.Format(time.RFC3339), req.To.Format(time.RFC3339))
+	}
+	if req.Newest {
+		slices.Reverse(slots)
+	}
+	return slots, nil
+}
+
+// Backfill fires the slots of a time span, beside the schedule's own ones and
+// whether they have fired before or not.
+func (s *Schedules) Backfill(ctx context.Context, u auth.User, name string, req BackfillRequest) (Backfill, error) {
+	slots, err := s.Preview(ctx, u, name, req)
+	if err != nil {
+		return Backfill{}, err
+	}
+	now := s.now()
+	b := Backfill{
+		ID: run.NewID(now), From: req.From.UTC(), To: req.To.UTC(), Parallel: max(req.Parallel, 1), Newest: req.Newest, By: u.Name, Created: now,
+		Counts: map[State]int{Due: len(slots)},
+	}
+	_, err = s.act(ctx, u, name, func(v *View) error {
+		b.Schedule = v.Schedule.ID
+		v.Backfill, v.Backfills = append(v.Backfill, b), append(v.Backfills, b)
+		for _, slot := range slots {
+			v.Add = append(v.Add, Fire{ID: run.NewID(now), Schedule: b.Schedule, Slot: slot, Lane: b.ID, State: Due, Count: 1, By: u.Name, Created: now})
+		}
+		return nil
+	})
+	return b, err
+}
+
+// PauseBackfill keeps a backfill from starting fires, or lets it go on.
+func (s *Schedules) PauseBackfill(ctx context.Context, u auth.User, name, id string, pause bool) (Backfill, error) {
+	var changed Backfill
+	_, err := s.act(ctx, u, name, func(v *View) error {
+		for i := range v.Backfills {
+			if b := &v.Backfills[i]; b.ID == id {
+				b.Paused = pause
+				changed = *b
+				v.Backfill = append(v.Backfill, *b)
+				return nil
+			}
+		}
+		return problem.New(problem.NotFound, "schedule %s has no backfill %q", name, id)
+	})
+	return changed, err
+}
+
+// Backfills returns the backfills of a schedule, newest first.
+func (s *Schedules) Backfills(ctx context.Context, u auth.User, name string) ([]Backfill, error) {
+	found, err := s.Get(ctx, u, name)
+	if err != nil {
+		return nil, err
+	}
+	return s.cfg.Store.Backfills(ctx, found.ID)
+}
+
+// History returns fires of a schedule, newest slot first; f.Schedule is not
+// looked at.
+func (s *Schedules) History(ctx context.Context, u auth.User, name string, f FireFilter) ([]Fire, error) {
+	found, err := s.Get(ctx, u, name)
+	if err != nil {
+		return nil, err
+	}
+	f.Schedule = found.ID
+	if f.Limit < 1 || f.Limit > 1000 {
+		f.Limit = 50
+	}
+	return s.cfg.Store.Fires(ctx, f)
+}
+
+// Recent returns the newest n fires of every schedule, by its id.
+func (s *Schedules) Recent(ctx context.Context, u auth.User, n int) (map[string][]Fire, error) {
+	if u.Name == "" {
+		return nil, problem.New(problem.Denied, "sign in first")
+	}
+	return s.cfg.Store.LastFires(ctx, n)
+}
+
+// Restart runs a fire that is over again: what did not succeed (FromFailed),
+// everything (FromBeginning), or a step and what comes after it.
+func (s *Schedules) Restart(ctx context.Context, u auth.User, name, fire string, from Restart) (Fire, error) {
+	found, err := s.own(ctx, u, name)
+	if err != nil {
+		return Fire{}, err
+	}
+	err = s.change(ctx, found.ID, func(v *View) error {
+		f, ok, err := v.Find(fire, "")
+		if err != nil || !ok {
+			if err == nil {
+				err = problem.New(problem.NotFound, "schedule %s has no fire %q", name, fire)
+			}
+			return err
+		}
+		switch {
+		case !f.State.Ended():
+			return problem.New(problem.Conflict, "the fire is not over yet: it is %s", f.State)
+		case f.Count > 1:
+			return problem.New(problem.Invalid, "the record stands for %d slots: backfill them", f.Count)
+		}
+		now := s.now()
+		table, err := v.Schedule.Definition.Timetable()
+		if err != nil {
+			return err
+		}
+		m := &machine{view: v, now: now, table: table, changed: map[string]bool{}}
+		if f.Tasks == nil {
+			f.Definition = nil
+		} else if _, ok := f.Definition.step(string(from)); !ok && from != FromFailed && from != FromBeginning {
+			return problem.New(problem.NotFound, "the fire has no step %q", from)
+		}
+		if err := m.restart(&f, from); err != nil {
+			return problem.WrapAs(problem.Invalid, err, "running the fire of %s again", f.Slot.Format(time.RFC3339))
+		}
+		v.Live = append(v.Live, f)
+		v.Put = append(v.Put, f)
+		return nil
+	})
+	if err != nil {
+		return Fire{}, err
+	}
+	return s.cfg.Store.Fire(ctx, fire)
+}
+
+// StopFire skips a fire that waits, and stops one that runs.
+func (s *Schedules) StopFire(ctx context.Context, u auth.User, name, fire string) (Fire, error) {
+	_, err := s.act(ctx, u, name, func(v *View) error {
+		for i := range v.Live {
+			f := &v.Live[i]
+			if f.ID != fire {
+				continue
+			}
+			m := &machine{view: v, now: s.now(), changed: map[string]bool{}}
+			if f.State == Due {
+				m.skip(f, u.Name+" skipped it")
+			} else {
+				m.stop(f, u.Name+" asked to stop")
+			}
+			v.Put = append(v.Put, *f)
+			return nil
+		}
+		return problem.New(problem.NotFound, "schedule %s has no fire %q that waits or runs", name, fire)
+	})
+	if err != nil {
+		return Fire{}, err
+	}
+	return s.cfg.Store.Fire(ctx, fire)
+}
+
+// Describe says in words when a definition fires and by which rules.
+func (d Definition) Describe() string {
+	var all []string
+	for _, t := range d.Triggers {
+		switch {
+		case t.Cron != "":
+			all = append(all, "at "+t.Cron)
+		case t.EverySeconds > 0:
+			all = append(all, "every "+words(t.EverySeconds))
+		default:
+			all = append(all, "once at "+t.At.Format(time.RFC3339))
+		}
+	}
+	if len(all) == 0 {
+		return "by hand only"
+	}
+	return strings.Join(all, ", ") + ", " + d.Zone
+}
+
+func words(seconds int64) string {
+	for _, u := range []struct {
+		n    int64
+		name string
+	}{{86400, "day"}, {3600, "hour"}, {60, "minute"}} {
+		if seconds%u.n == 0 {
+			if seconds == u.n {
+				return u.name
+			}
+			return fmt.Sprintf("%d %ss", seconds/u.n, u.name)
+		}
+	}
+	if seconds == 1 {
+		return "second"
+	}
+	return fmt.Sprintf("%d seconds", seconds)
+}
