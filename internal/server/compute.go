@@ -4,18 +4,24 @@ import (
 	"context"
 	"errors"
 	"io/fs"
+	"log/slog"
 	"os"
+	"path/filepath"
+	"slices"
 	"strings"
 
 	"quire/internal/auth"
 	"quire/internal/compute"
 	"quire/internal/compute/process"
 	"quire/internal/job"
+	"quire/internal/kernel"
 	"quire/internal/problem"
 )
 
 // The places where containers can run, as the configuration names them.
 const (
+	computeAuto    = "auto"
+	computeLocal   = "local"
 	computeProcess = "process"
 	computeNone    = "none"
 )
@@ -36,10 +42,10 @@ type GroupConfig struct {
 // validateCompute checks where containers run and what groups there are.
 func (c *Config) validateCompute() (wrong []string) {
 	if c.Compute == "" {
-		c.Compute = computeProcess
+		c.Compute = computeAuto
 	}
-	if c.Compute != computeProcess && c.Compute != computeNone {
-		wrong = append(wrong, "compute: "+c.Compute+": want process or none")
+	if !slices.Contains([]string{computeAuto, computeLocal, computeProcess, computeNone}, c.Compute) {
+		wrong = append(wrong, "compute: "+c.Compute+": want auto, local, process or none")
 	}
 	for name, g := range c.Groups {
 		if !auth.ValidName(strings.ToLower(name)) {
@@ -68,27 +74,76 @@ func (c *Config) groups() []job.Group {
 
 // openCompute opens the place where containers run, and the jobs over it. With
 // compute: none there is neither.
-func (s *Server) openCompute() error {
+func (s *Server) openCompute(ctx context.Context) error {
 	if s.cfg.Compute == computeNone {
 		return nil
 	}
-	if err := os.MkdirAll(s.data("containers"), 0o700); err != nil {
-		return problem.WrapAs(problem.Unavailable, err, "making room for containers")
-	}
-	driver, err := process.Open(process.Config{Dir: s.data("containers")})
-	if err != nil {
-		return problem.Wrap(err, "opening the place where containers run")
-	}
-	s.driver = driver
 	install, err := s.installID()
 	if err != nil {
 		return err
+	}
+	if s.driver, err = s.openDriver(ctx); err != nil {
+		return problem.Wrap(err, "opening the place where containers run")
 	}
 	s.jobs = job.New(job.Config{
 		Store: s.db, Driver: s.driver, Groups: s.cfg.groups(), Files: s.data("files"), Logs: s.data("joblogs"),
 		Install: install, Keep: s.cfg.KeepRuns, Log: s.log,
 	})
 	return nil
+}
+
+// openDriver opens what the configuration names; auto is local where that
+// works, and where it does not, the log and every page about containers say so.
+func (s *Server) openDriver(ctx context.Context) (compute.Driver, error) {
+	if s.cfg.Compute != computeProcess {
+		dir, err := s.containerDir(computeLocal)
+		if err != nil {
+			return nil, err
+		}
+		driver, err := openMachine(ctx, dir, hostPaths())
+		if err == nil || s.cfg.Compute == computeLocal {
+			return driver, err
+		}
+		s.log.LogAttrs(ctx, slog.LevelWarn, "containers are plain processes: nothing is isolated", slog.String("error", err.Error()))
+	}
+	dir, err := s.containerDir(computeProcess)
+	if err != nil {
+		return nil, err
+	}
+	return process.Open(process.Config{Dir: dir})
+}
+
+func (s *Server) containerDir(driver string) (string, error) {
+	dir := s.data("containers", driver)
+	return dir, problem.WrapAs(problem.Unavailable, os.MkdirAll(dir, 0o700), "making room for containers")
+}
+
+// hostPaths are the folders outside the system's own that kernels need: Python
+// environments, with the Python that they link to, and kernelspecs.
+func hostPaths() []string {
+	var all []string
+	add := func(dir string) {
+		if info, err := os.Stat(dir); err != nil || !info.IsDir() || strings.HasPrefix(dir+"/", "/usr/") {
+			return
+		}
+		for _, have := range all {
+			if strings.HasPrefix(dir+"/", have+"/") {
+				return
+			}
+		}
+		all = append(all, dir)
+	}
+	for _, data := range kernel.DefaultPaths() {
+		prefix := filepath.Dir(filepath.Dir(data))
+		python, err := filepath.EvalSymlinks(filepath.Join(prefix, "bin", "python3"))
+		if err != nil { // not an environment: its kernelspecs only
+			add(data)
+			continue
+		}
+		add(prefix)
+		add(filepath.Dir(filepath.Dir(python)))
+	}
+	return all
 }
 
 // installID returns the name of this installation: made once, kept for ever.

@@ -56,8 +56,9 @@ type Config struct {
 	Objects string `yaml:"objects"`
 	// Mounts are directories or URLs shown read-only under mounts/<name>/.
 	Mounts map[string]string `yaml:"mounts"`
-	// Compute is where containers run: process, which isolates nothing, or none.
-	// Default process.
+	// Compute is where containers run: local, in namespaces of their own on this
+	// machine; process, as plain processes, where nothing is isolated; none; or
+	// auto, which is local where that works, and else process. Default auto.
 	Compute string `yaml:"compute"`
 	// Groups are the capacity groups, by name. Jobs that name none are in
 	// DEFAULT, which is without limit unless it is here.

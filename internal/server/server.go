@@ -101,7 +101,7 @@ func (s *Server) open(ctx context.Context, opt Options) error {
 	if err := s.openUser(ctx); err != nil {
 		return err
 	}
-	if err := s.openCompute(); err != nil {
+	if err := s.openCompute(ctx); err != nil {
 		return err
 	}
 	objects, err := s.objectStore(ctx, "runs")

@@ -1,0 +1,27 @@
+package server
+
+import (
+	"context"
+
+	"quire/internal/compute"
+	"quire/internal/compute/local"
+	"quire/internal/problem"
+)
+
+// openMachine opens the containers of this machine. It fails with kind
+// Unavailable where none can be started.
+func openMachine(ctx context.Context, dir string, hostPaths []string) (compute.Driver, error) {
+	driver, err := local.Open(local.Config{Dir: dir, HostPaths: hostPaths})
+	if err != nil {
+		return nil, err
+	}
+	probe, err := driver.Probe(ctx)
+	if err == nil && probe.Support[compute.Processes].Level == compute.Unsupported {
+		err = problem.New(problem.Unavailable, "%s", probe.Summary)
+	}
+	if err != nil {
+		_ = driver.Close()
+		return nil, err
+	}
+	return driver, nil
+}

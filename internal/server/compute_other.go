@@ -1,0 +1,15 @@
+//go:build !linux
+
+package server
+
+import (
+	"context"
+
+	"quire/internal/compute"
+	"quire/internal/problem"
+)
+
+// openMachine says that there are no containers without Linux.
+func openMachine(context.Context, string, []string) (compute.Driver, error) {
+	return nil, problem.New(problem.Unavailable, "containers of this machine need Linux")
+}
