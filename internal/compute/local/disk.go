@@ -48,7 +48,7 @@ func newDisk(path string, size int64, owner int) (*os.File, error) {
 		return nil, problem.WrapAs(problem.Unavailable, err, "%s", doing)
 	}
 	var trouble bytes.Buffer
-	mkfs := exec.Command("mkfs.ext4", "-q", "-F", "-m", "0", "-O", "^has_journal,^resize_inode",
+	mkfs := exec.Command("mkfs.ext4", "-q", "-F", "-b", "4096", "-m", "0", "-O", "^has_journal,^resize_inode",
 		"-E", fmt.Sprintf("lazy_itable_init=1,nodiscard,root_owner=%d:%d", owner, owner), path)
 	mkfs.Env, mkfs.Stderr = []string{"PATH=" + os.Getenv("PATH")}, &trouble
 	if err := mkfs.Run(); err != nil {

@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -121,19 +122,19 @@ func (i *isolation) Launch(spec compute.Spec, raw json.RawMessage, dir string) (
 		Argv: spec.Argv, Env: environment(spec), Dir: workFolder(spec),
 		Limits: shim.Limits{MemoryBytes: spec.Resources.MemoryBytes},
 		Confine: &shim.Confine{
-			UID: orDefault(spec.UID), GID: orDefault(spec.GID), Root: spec.Root,
+			UID: orDefault(spec.UID), GID: orDefault(spec.GID),
 			Hostname: "quire-" + spec.ID[:min(len(spec.ID), 40)], Loopback: spec.Network.Mode != compute.NetworkHost,
 			ScratchBytes: scratchBytes(spec.Resources),
 		},
-	}
-	if spec.Root == "" {
-		l.Config.Confine.HostPaths = i.cfg.HostPaths
 	}
 	add := func(f *os.File) int {
 		l.Files = append(l.Files, f)
 		return shim.FirstFD + len(l.Files) - 1
 	}
 	err := i.groups.make(n.Groups, spec.Resources, add, &l.Config)
+	if err == nil {
+		err = i.system(spec, add, l.Config.Confine)
+	}
 	if err == nil {
 		err = i.mounts(spec, add, l.Config.Confine)
 	}
@@ -210,26 +211,99 @@ func workFolder(spec compute.Spec) string {
 	return shim.Home
 }
 
-// mounts prepares the spec's mounts. As root they are made here, with their
-// owner changed to the container's user; otherwise the shim makes them.
+// mounts prepares the spec's mounts.
 func (i *isolation) mounts(spec compute.Spec, add func(*os.File) int, c *shim.Confine) error {
 	for _, m := range spec.Mounts {
-		tree := shim.TreeMount{Target: m.Target, ReadOnly: m.ReadOnly, Source: m.Source}
-		if i.root {
-			ns, err := i.ownerMap()
-			if err != nil {
-				return err
-			}
-			fd, err := shim.CloneTree(m.Source, m.ReadOnly, unix.RESOLVE_NO_SYMLINKS, int(ns.Fd()))
-			if errors.Is(err, unix.ELOOP) {
-				return problem.New(problem.Invalid, "mount %s: a part of the path is a symbolic link; give the real path", m.Source)
-			}
-			if err != nil {
-				return problem.WrapAs(problem.Unavailable, err, "mount %s with the container's user as its owner (its file system has to allow that; an ordinary user's server does without)", m.Source)
-			}
-			tree.FD, tree.Source = add(os.NewFile(uintptr(fd), m.Source)), ""
+		tree, err := i.tree(shim.TreeMount{Source: m.Source, Target: m.Target, ReadOnly: m.ReadOnly}, add, true)
+		if err != nil {
+			return err
 		}
 		c.Mounts = append(c.Mounts, tree)
+	}
+	return nil
+}
+
+// tree makes a mount here where we are root, and with owned shows our files
+// in it as the container's user's; otherwise the shim makes it.
+func (i *isolation) tree(m shim.TreeMount, add func(*os.File) int, owned bool) (shim.TreeMount, error) {
+	if !i.root {
+		return m, nil
+	}
+	idmap := -1
+	if owned {
+		ns, err := i.ownerMap()
+		if err != nil {
+			return m, err
+		}
+		idmap = int(ns.Fd())
+	}
+	fd, err := shim.CloneTree(m.Source, m.ReadOnly, unix.RESOLVE_NO_SYMLINKS, idmap)
+	switch {
+	case errors.Is(err, unix.ELOOP):
+		return m, problem.New(problem.Invalid, "mount %s: a part of the path is a symbolic link; give the real path", m.Source)
+	case errors.Is(err, unix.ENOENT):
+		return m, problem.New(problem.NotFound, "mount %s: it is not there", m.Source)
+	case err != nil:
+		return m, problem.WrapAs(problem.Unavailable, err, "mount %s with the container's user as its owner (its file system has to allow that; a server of an ordinary user does without)", m.Source)
+	}
+	m.FD = add(os.NewFile(uintptr(fd), m.Source))
+	m.Source = ""
+	return m, nil
+}
+
+// systemFolders are what of the host a container without an image sees.
+var systemFolders = []string{"bin", "sbin", "lib", "lib32", "lib64", "libx32", "usr", "etc", "opt"}
+
+// maxImageEntries is how many folders and links the top of an image may hold.
+const maxImageEntries = 100
+
+// system prepares the folders of the root: those of the image, or the host's
+// and what the configuration shares.
+func (i *isolation) system(spec compute.Spec, add func(*os.File) int, c *shim.Confine) error {
+	top, names, isImage := "/", systemFolders, spec.Root != ""
+	if isImage {
+		top, names = spec.Root, nil
+		entries, err := os.ReadDir(spec.Root)
+		if err != nil {
+			return problem.WrapAs(problem.NotFound, err, "reading the image")
+		}
+		for _, e := range entries {
+			if !slices.Contains([]string{"proc", "sys", "dev", "tmp", "run"}, e.Name()) {
+				names = append(names, e.Name())
+			}
+		}
+		if len(names) > maxImageEntries {
+			return problem.New(problem.Invalid, "the image has %d entries at its top, above the maximum of %d", len(names), maxImageEntries)
+		}
+	}
+	c.Links = make(map[string]string)
+	add1 := func(source, target string) error {
+		tree, err := i.tree(shim.TreeMount{Source: source, Target: target, ReadOnly: true}, add, isImage)
+		c.System = append(c.System, tree)
+		return err
+	}
+	for _, name := range names {
+		path := filepath.Join(top, name)
+		info, err := os.Lstat(path)
+		switch {
+		case err != nil: // not every system has all of them
+		case info.Mode()&os.ModeSymlink != 0:
+			if c.Links[name], err = os.Readlink(path); err != nil {
+				return problem.WrapAs(problem.Unavailable, err, "reading %s", path)
+			}
+		case info.IsDir():
+			if err := add1(path, "/"+name); err != nil {
+				return err
+			}
+		}
+	}
+	if isImage {
+		return nil
+	}
+	for _, path := range i.cfg.HostPaths {
+		if err := add1(path, path); err != nil {
+			return err
+		}
 	}
 	return nil
 }

@@ -16,6 +16,9 @@ func TestMain(m *testing.M) {
 	if len(os.Args) > 1 && os.Args[1] == shim.Command {
 		os.Exit(shim.Main())
 	}
+	if len(os.Args) > 1 && os.Args[1] == probeCommand {
+		os.Exit(probe())
+	}
 	os.Exit(m.Run())
 }
 

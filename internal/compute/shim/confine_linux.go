@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -16,15 +15,16 @@ import (
 // namespaces already, with all rights inside them; apply builds the
 // container's file system there, and restrictThread gives the rights up.
 type Confine struct {
-	UID          int         `json:"uid"` // as seen inside
-	GID          int         `json:"gid"`
-	Root         string      `json:"root,omitempty"`      // an unpacked image; "" is the host's system folders
-	HostPaths    []string    `json:"hostPaths,omitempty"` // shown read-only where they are
-	Mounts       []TreeMount `json:"mounts,omitempty"`    // in this order
-	ScratchFD    int         `json:"scratchFD,omitempty"` // a mount to hold /tmp and HOME; 0 is a tmpfs
-	ScratchBytes int64       `json:"scratchBytes"`        // the size of that tmpfs
-	Hostname     string      `json:"hostname"`
-	Loopback     bool        `json:"loopback"` // bring the network's own lo up
+	UID          int               `json:"uid"` // as seen inside
+	GID          int               `json:"gid"`
+	System       []TreeMount       `json:"system,omitempty"`    // the folders of the root
+	Links        map[string]string `json:"links,omitempty"`     // the links in the root, by name
+	Mounts       []TreeMount       `json:"mounts,omitempty"`    // in this order, over the rest
+	ScratchFD    int               `json:"scratchFD,omitempty"` // a mount to hold /tmp and HOME; 0 is a tmpfs
+	ScratchBytes int64             `json:"scratchBytes"`        // the size of that tmpfs
+	Hostname     string            `json:"hostname"`
+	Resolver     string            `json:"resolver,omitempty"` // the text of /etc/resolv.conf; "" leaves it
+	Loopback     bool              `json:"loopback"`           // bring the network's own lo up
 }
 
 // TreeMount is one folder or file shown in the container.
@@ -37,9 +37,6 @@ type TreeMount struct {
 
 // Home is the home folder inside a container.
 const Home = "/home/quire"
-
-// systemFolders are what of the host a container without an image sees.
-var systemFolders = []string{"bin", "sbin", "lib", "lib32", "lib64", "libx32", "usr", "etc", "opt"}
 
 // newRoot is where the root is built before it becomes "/": any folder that
 // every system has.
@@ -54,9 +51,7 @@ type piece struct {
 // builder builds a root file system.
 type builder struct {
 	*Confine
-	root   int // newRoot
-	links  map[string]string
-	pieces []piece
+	root int // newRoot
 }
 
 // apply makes the container's file system and name, and enters it.
@@ -64,12 +59,13 @@ func (c *Confine) apply() error {
 	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
 		return unavailable(err, "making mounts private")
 	}
-	b := &builder{Confine: c, links: make(map[string]string)}
+	b := &builder{Confine: c}
 	// Trees are taken before newRoot is covered.
-	if err := b.takeSystem(); err != nil {
+	system, err := take(c.System)
+	if err != nil {
 		return err
 	}
-	mounts, err := b.takeMounts()
+	mounts, err := take(c.Mounts)
 	if err != nil {
 		return err
 	}
@@ -81,7 +77,7 @@ func (c *Confine) apply() error {
 		name string
 		do   func() error
 	}{
-		{"the system folders", func() error { return b.attachAll(b.pieces) }},
+		{"the system folders", func() error { return b.attachAll(system) }},
 		{"/proc", b.proc},
 		{"/dev", func() error { return b.dev(devices) }},
 		{"/tmp and home", b.scratch},
@@ -105,56 +101,10 @@ func unavailable(err error, doing string) error {
 	return problem.WrapAs(problem.Unavailable, err, "%s", doing)
 }
 
-// takeSystem takes the folders of the host or of the image.
-func (b *builder) takeSystem() error {
-	top, names := "/", systemFolders
-	if b.Root != "" {
-		top, names = b.Root, nil
-		entries, err := os.ReadDir(b.Root)
-		if err != nil {
-			return problem.WrapAs(problem.NotFound, err, "reading the image")
-		}
-		for _, e := range entries {
-			if !slices.Contains([]string{"proc", "sys", "dev", "tmp", "run"}, e.Name()) {
-				names = append(names, e.Name())
-			}
-		}
-	}
-	for _, name := range names {
-		path := filepath.Join(top, name)
-		info, err := os.Lstat(path)
-		switch {
-		case err != nil: // not every system has all of them
-		case info.Mode()&os.ModeSymlink != 0:
-			if b.links[name], err = os.Readlink(path); err != nil {
-				return unavailable(err, "reading "+path)
-			}
-		case info.IsDir():
-			if err := b.take(path, "/"+name, true, unix.RESOLVE_NO_SYMLINKS); err != nil {
-				return err
-			}
-		}
-	}
-	for _, path := range b.HostPaths {
-		if err := b.take(path, path, true, 0); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func (b *builder) take(source, target string, readOnly bool, resolve uint64) error {
-	fd, err := CloneTree(source, readOnly, resolve, -1)
-	if err != nil {
-		return problem.WrapAs(problem.Unavailable, err, "taking %s", source)
-	}
-	b.pieces = append(b.pieces, piece{fd, target})
-	return nil
-}
-
-func (b *builder) takeMounts() ([]piece, error) {
+// take makes the mounts that the starter has not made.
+func take(trees []TreeMount) ([]piece, error) {
 	var mounts []piece
-	for _, m := range b.Mounts {
+	for _, m := range trees {
 		fd := m.FD
 		if fd == 0 {
 			var err error
@@ -225,7 +175,7 @@ func (b *builder) cover() error {
 	if err != nil {
 		return unavailable(err, "making a root")
 	}
-	for name, to := range b.links {
+	for name, to := range b.Links {
 		if err := unix.Symlinkat(to, b.root, name); err != nil {
 			return unavailable(err, "making a root")
 		}
@@ -401,6 +351,9 @@ func (b *builder) etc() error {
 		"hosts":    "127.0.0.1 localhost " + b.Hostname + "\n::1 localhost\n",
 		"hostname": b.Hostname + "\n",
 	}
+	if b.Resolver != "" {
+		files["resolv.conf"] = b.Resolver
+	}
 	if err := os.Mkdir(newRoot+"/.etc", 0o755); err != nil {
 		return err
 	}
@@ -409,13 +362,11 @@ func (b *builder) etc() error {
 		if err := os.WriteFile(own, []byte(text), 0o444); err != nil {
 			return err
 		}
-		if at, err := b.resolve("/etc/" + name); err == nil {
-			unix.Close(at)
-		} else if b.Root == "" || err != unix.ENOENT {
-			continue // the host has none
-		} else {
-			continue // nor has the image, and it is read-only
+		at, err := b.resolve("/etc/" + name)
+		if err != nil {
+			continue // the root has none, and is read-only
 		}
+		unix.Close(at)
 		fd, err := CloneTree(own, true, 0, -1)
 		if err == nil {
 			err = b.attach(piece{fd, "/etc/" + name})

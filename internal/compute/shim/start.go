@@ -447,8 +447,8 @@ func (p *Place) Stats(ctx context.Context, id string) (compute.Stats, error) {
 			return compute.Stats{}, problem.WrapAs(problem.Unavailable, errors.Join(ctx.Err(), err), "measuring container %s", id)
 		}
 		stats = *answer.Usage
-		p.isolation.Measure(r.Spec, r.Notes, filepath.Join(p.dir, id), &stats)
 	}
+	p.isolation.Measure(r.Spec, r.Notes, filepath.Join(p.dir, id), &stats)
 	return stats, nil
 }
 
