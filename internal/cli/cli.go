@@ -126,7 +126,7 @@ and writes a notebook with code, outputs, parameters and timings.`,
 	}
 	for _, newCommand := range []func(Process) *cobra.Command{
 		newRunCommand, newInspectCommand, newFmtCommand, newKernelsCommand,
-		newResultsCommand, newRecoverCommand, newViewCommand, newDiffCommand, newUpCommand, newServeCommand, newNotebookCommand, newConfigCommand, newSubmitCommand, newRunsCommand, newJobCommand, newAttemptCommand, newVersionCommand, newCompletionCommand,
+		newResultsCommand, newRecoverCommand, newViewCommand, newDiffCommand, newUpCommand, newServeCommand, newNotebookCommand, newConfigCommand, newSubmitCommand, newRunsCommand, newJobCommand, newScheduleCommand, newAttemptCommand, newVersionCommand, newCompletionCommand,
 	} {
 		root.AddCommand(newCommand(p))
 	}
