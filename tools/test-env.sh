@@ -58,7 +58,7 @@ ir() {
 	kernelspec ir R R "$(command -v R)" --slave -e 'IRkernel::main()' --args '{connection_file}'
 }
 
-chromium() {
+browser() {
 	install="apt-get install -y chromium"
 	if ! command -v chromium >/dev/null 2>&1; then
 		[ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1 ||
@@ -122,7 +122,7 @@ case ${1:-all} in
 all)
 	papermill
 	ir
-	chromium
+	browser
 	deno
 	servers
 	;;
