@@ -25,6 +25,7 @@ it, quire schedule apply gives it to the server.`,
 		RunE:    func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	cmd.AddCommand(newScheduleNextCommand(p), newScheduleCheckCommand(p))
+	cmd.AddCommand(scheduleCommands(p)...)
 	return withExit(cmd, exitHelp)
 }
 

@@ -2,12 +2,249 @@ package cli
 
 import (
 	"context"
+	"fmt"
+	"strings"
+	"text/tabwriter"
+	"time"
 
+	"github.com/spf13/cobra"
+
+	"quire/internal/api"
 	"quire/internal/problem"
 	"quire/internal/schedule"
 )
 
 // serverDefinition is the definition of a schedule of the server.
-func serverDefinition(_ context.Context, name string) (schedule.Definition, error) {
-	return schedule.Definition{}, problem.New(problem.NotFound, "no file %s", name)
+func serverDefinition(ctx context.Context, name string) (schedule.Definition, error) {
+	cl, err := client()
+	if err != nil {
+		return schedule.Definition{}, problem.Wrap(err, "there is no file %s, so it is looked for on the server", name)
+	}
+	s, err := cl.Schedule(ctx, name)
+	return s.Definition, err
+}
+
+// scheduleCommands are the commands that ask the server.
+func scheduleCommands(p Process) []*cobra.Command {
+	var reason, key, from string
+	show := func(s schedule.Schedule, err error, asJSON bool) error { return showSchedule(p, s, err, asJSON) }
+	fire := func(f schedule.Fire, err error, asJSON bool) error { return showFire(p, f, err, asJSON) }
+	one := func(use, short string, n int, do func(cmd *cobra.Command, cl *api.Client, args []string, asJSON bool) error) *cobra.Command {
+		asJSON := false
+		cmd := &cobra.Command{
+			Use: use, Short: short, Args: usageArgs(cobra.ExactArgs(n)),
+			RunE: func(cmd *cobra.Command, args []string) error {
+				cl, err := client()
+				if err != nil {
+					return err
+				}
+				return do(cmd, cl, args, asJSON)
+			},
+		}
+		cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+		return withExit(cmd, exitHelp)
+	}
+	pause := one("pause NAME", "Fire nothing until it is resumed", 1, func(cmd *cobra.Command, cl *api.Client, args []string, asJSON bool) error {
+		s, err := cl.PauseSchedule(cmd.Context(), args[0], reason)
+		return show(s, err, asJSON)
+	})
+	pause.Flags().StringVar(&reason, "reason", "", "why, for others to read")
+	run := one("run NAME", "Fire by hand, now", 1, func(cmd *cobra.Command, cl *api.Client, args []string, asJSON bool) error {
+		f, err := cl.RunSchedule(cmd.Context(), args[0], key)
+		return fire(f, err, asJSON)
+	})
+	run.Flags().StringVar(&key, "idempotency-key", "", "the same key again is the same fire")
+	restart := one("restart NAME FIRE", "Run a fire again, from what failed", 2, func(cmd *cobra.Command, cl *api.Client, args []string, asJSON bool) error {
+		f, err := cl.RestartFire(cmd.Context(), args[0], args[1], from)
+		return fire(f, err, asJSON)
+	})
+	restart.Flags().StringVar(&from, "from", string(schedule.FromFailed), "@failed, @beginning, or the name of a step")
+	return []*cobra.Command{
+		one("apply FILE", "Give a definition to the server", 1, func(cmd *cobra.Command, cl *api.Client, args []string, asJSON bool) error {
+			text, _, err := readDefinition(args[0], cmd.InOrStdin())
+			if err != nil {
+				return err
+			}
+			s, err := cl.ApplySchedule(cmd.Context(), text)
+			return show(s, err, asJSON)
+		}),
+		one("ls", "List schedules", 0, func(cmd *cobra.Command, cl *api.Client, _ []string, asJSON bool) error {
+			return listSchedules(cmd.Context(), p, cl, asJSON)
+		}),
+		one("show NAME", "Show a schedule", 1, func(cmd *cobra.Command, cl *api.Client, args []string, asJSON bool) error {
+			s, err := cl.Schedule(cmd.Context(), args[0])
+			return show(s, err, asJSON)
+		}),
+		one("history NAME", "List what a schedule fired and skipped, newest first", 1, func(cmd *cobra.Command, cl *api.Client, args []string, asJSON bool) error {
+			return listFires(cmd.Context(), p, cl, args[0], asJSON)
+		}),
+		pause,
+		one("resume NAME", "Fire again, from now on", 1, func(cmd *cobra.Command, cl *api.Client, args []string, asJSON bool) error {
+			s, err := cl.ResumeSchedule(cmd.Context(), args[0])
+			return show(s, err, asJSON)
+		}),
+		run, restart,
+		one("stop NAME FIRE", "Skip a fire that waits, stop one that runs", 2, func(cmd *cobra.Command, cl *api.Client, args []string, asJSON bool) error {
+			f, err := cl.StopFire(cmd.Context(), args[0], args[1])
+			return fire(f, err, asJSON)
+		}),
+		newBackfillCommand(p),
+		one("rm NAME", "Remove a schedule and its records; its runs stay", 1, func(cmd *cobra.Command, cl *api.Client, args []string, _ bool) error {
+			return cl.DeleteSchedule(cmd.Context(), args[0])
+		}),
+	}
+}
+
+func newBackfillCommand(p Process) *cobra.Command {
+	var from, to string
+	var req schedule.BackfillRequest
+	var preview, asJSON bool
+	cmd := &cobra.Command{
+		Use: "backfill NAME --from TIME --to TIME", Short: "Fire the slots of a time span", Args: usageArgs(cobra.ExactArgs(1)),
+		DisableFlagsInUseLine: true,
+		Long: `Fire the slots of a schedule from one time to another, both included, beside its
+own ones and whether they have fired before or not. --preview only says which.`,
+		Example: "  quire schedule backfill nightly --from 2026-10-01T00:00:00Z --to 2026-10-31T23:59:59Z --parallel 4 --preview",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			for _, one := range []struct {
+				name, text string
+				into       *time.Time
+			}{{"--from", from, &req.From}, {"--to", to, &req.To}} {
+				var err error
+				if *one.into, err = time.Parse(time.RFC3339, one.text); err != nil {
+					return usageError{fmt.Errorf("%s %q: want a time such as 2026-03-07T00:00:00Z", one.name, one.text)}
+				}
+			}
+			cl, err := client()
+			if err != nil {
+				return err
+			}
+			a, err := cl.Backfill(cmd.Context(), args[0], req, preview)
+			if err != nil {
+				return err
+			}
+			if asJSON {
+				return printJSON(p.Stdout, a)
+			}
+			for _, slot := range a.Slots {
+				fmt.Fprintln(p.Stdout, slot.Format(time.RFC3339))
+			}
+			if a.Backfill != nil {
+				fmt.Fprintf(p.Stderr, "backfill %s: %d fires, %d at once\n", a.Backfill.ID, len(a.Slots), a.Backfill.Parallel)
+			}
+			return nil
+		},
+	}
+	f := cmd.Flags()
+	f.StringVar(&from, "from", "", "first slot, as 2026-10-01T00:00:00Z")
+	f.StringVar(&to, "to", "", "last slot")
+	f.IntVar(&req.Parallel, "parallel", 1, "how many at once, 1 to 100")
+	f.BoolVar(&req.Newest, "newest", false, "newest slots first")
+	f.BoolVar(&preview, "preview", false, "only say which slots")
+	f.BoolVar(&asJSON, "json", false, "print JSON")
+	return withExit(cmd, exitHelp)
+}
+
+func showSchedule(p Process, s schedule.Schedule, err error, asJSON bool) error {
+	if err != nil {
+		return err
+	}
+	if asJSON {
+		return printJSON(p.Stdout, s)
+	}
+	state := "on"
+	switch {
+	case s.Paused:
+		state = strings.TrimRight("paused by "+s.PausedBy+": "+s.PauseReason, ": ")
+	case s.Blocked != "":
+		state = "blocked: " + s.Blocked
+	}
+	w := tabwriter.NewWriter(p.Stdout, 0, 0, 2, ' ', 0)
+	lines := [][2]string{
+		{"schedule", s.Name}, {"state", state}, {"fires", s.Definition.Describe()}, {"strategy", string(s.Definition.Strategy)},
+		{"missed slots", string(s.Definition.CatchUp)}, {"owner", s.Owner}, {"revision", fmt.Sprint(s.Revision)},
+	}
+	for _, step := range s.Definition.Steps {
+		source := "latest: as it is when it fires"
+		if v, ok := s.Pinned[step.Name]; ok {
+			source = fmt.Sprintf("snapshot: version %d", v)
+		}
+		lines = append(lines, [2]string{"step " + step.Name, step.Notebook + " (" + source + ")"})
+	}
+	for _, line := range lines {
+		fmt.Fprintf(w, "%s\t%s\n", line[0], printable(line[1]))
+	}
+	if table, err := s.Definition.Timetable(); err == nil && !s.Paused {
+		for _, slot := range table.Upcoming(p.now(), 3) {
+			fmt.Fprintf(w, "next\t%s  %s\n", slot.Format(time.RFC3339), table.Note(slot))
+		}
+	}
+	return w.Flush()
+}
+
+func listSchedules(ctx context.Context, p Process, cl *api.Client, asJSON bool) error {
+	all, err := cl.Schedules(ctx)
+	if err != nil {
+		return err
+	}
+	if asJSON {
+		return printJSON(p.Stdout, all)
+	}
+	w := tabwriter.NewWriter(p.Stdout, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(w, "NAME\tSTATE\tFIRES\tNEXT\tOWNER")
+	for _, s := range all {
+		state, next := "on", "-"
+		if s.Paused {
+			state = "paused"
+		} else if table, err := s.Definition.Timetable(); err == nil {
+			if slot, ok := table.Next(p.now()); ok {
+				next = slot.Format(time.RFC3339)
+			}
+		}
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", s.Name, state, cut(printable(s.Definition.Describe()), 60), next, s.Owner)
+	}
+	return w.Flush()
+}
+
+func listFires(ctx context.Context, p Process, cl *api.Client, name string, asJSON bool) error {
+	all, err := cl.Fires(ctx, name, 50)
+	if err != nil {
+		return err
+	}
+	if asJSON {
+		return printJSON(p.Stdout, all)
+	}
+	w := tabwriter.NewWriter(p.Stdout, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(w, "FIRE\tSLOT\tLANE\tSTATE\tRUN\tREASON")
+	for _, f := range all {
+		run, state := "-", string(f.State)
+		if len(f.Tasks) == 1 && f.Tasks[0].Run != "" {
+			run = f.Tasks[0].Run
+		} else if len(f.Tasks) > 1 {
+			run = fmt.Sprintf("%d tasks", len(f.Tasks))
+		}
+		if f.Count > 1 {
+			state += fmt.Sprintf(" x%d", f.Count)
+		}
+		lane := f.Lane
+		if lane == schedule.LaneSchedule {
+			lane = "-"
+		}
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\n", f.ID, f.Slot.Format(time.RFC3339), printable(lane), state, run, cut(printable(f.Reason), 80))
+	}
+	return w.Flush()
+}
+
+func showFire(p Process, f schedule.Fire, err error, asJSON bool) error {
+	if err != nil {
+		return err
+	}
+	if asJSON {
+		return printJSON(p.Stdout, f)
+	}
+	fmt.Fprintf(p.Stdout, "fire %s is %s\n", f.ID, f.State)
+	for _, t := range f.Tasks {
+		fmt.Fprintf(p.Stdout, "  %s: %s %s %s\n", t.Step, t.State, t.Run, printable(t.Reason))
+	}
+	return nil
 }

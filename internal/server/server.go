@@ -26,6 +26,7 @@ import (
 	"quire/internal/pages"
 	"quire/internal/problem"
 	"quire/internal/run"
+	"quire/internal/schedule"
 	"quire/internal/search"
 	"quire/internal/storage"
 	"quire/internal/storage/local"
@@ -33,26 +34,27 @@ import (
 
 // A Server is the platform on one machine.
 type Server struct {
-	cfg      Config
-	log      *slog.Logger
-	version  string
-	lock     *os.File
-	reserve  *reserve
-	db       *db.DB
-	volume   *contents.Volume
-	objects  []storage.Store
-	driver   compute.Driver // nil without compute
-	jobs     *job.Jobs      // nil without compute
-	runs     *run.Runs
-	warm     *run.Warm // nil when no process waits for runs
-	index    *search.Index
-	sessions *auth.Sessions
-	listener net.Listener
-	router   *api.Router
-	traces   *tracing
-	http     *http.Server
-	token    string
-	sampled  bool // the sample was put on the volume by this start
+	cfg       Config
+	log       *slog.Logger
+	version   string
+	lock      *os.File
+	reserve   *reserve
+	db        *db.DB
+	volume    *contents.Volume
+	objects   []storage.Store
+	driver    compute.Driver // nil without compute
+	jobs      *job.Jobs      // nil without compute
+	runs      *run.Runs
+	warm      *run.Warm // nil when no process waits for runs
+	schedules *schedule.Schedules
+	index     *search.Index
+	sessions  *auth.Sessions
+	listener  net.Listener
+	router    *api.Router
+	traces    *tracing
+	http      *http.Server
+	token     string
+	sampled   bool // the sample was put on the volume by this start
 }
 
 // Options are what is not configuration.
@@ -113,6 +115,7 @@ func (s *Server) open(ctx context.Context, opt Options) error {
 		Launcher: s.launcher(opt.Command), Permits: s.cfg.Permits, Keep: s.cfg.KeepRuns,
 		Version: s.version, Log: s.log, Tracer: s.traces.tracer(),
 	})
+	s.schedules = s.newSchedules()
 	s.index = &search.Index{Store: s.db, Volume: s.volume, Log: s.log}
 	s.listener, err = net.Listen("tcp", s.cfg.Listen)
 	if s.cfg.anyPort && errors.Is(err, syscall.EADDRINUSE) {
@@ -268,6 +271,7 @@ func (s *Server) routes() *api.Router {
 	m.register(rt)
 	api.RegisterHealth(rt, s.ready)
 	api.RegisterRuns(rt, s.runs)
+	api.RegisterSchedules(rt, s.schedules)
 	if s.jobs != nil {
 		api.RegisterJobs(rt, s.jobs)
 	}
@@ -307,6 +311,10 @@ func (s *Server) Serve(ctx context.Context) error {
 		return err
 	}
 	defer s.runs.Stop()
+	if err := s.schedules.Start(ctx); err != nil {
+		return err
+	}
+	defer s.schedules.Stop()
 	defer s.index.Stop()
 	defer s.keepReserve(ctx)()
 	if s.warm != nil {
