@@ -10,6 +10,7 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"time"
 
 	"quire/internal/auth"
 	"quire/internal/db/sqlite"
@@ -204,8 +205,13 @@ func TestStreamsEndWithTheServer(t *testing.T) {
 		t.Error("a stream ended at once")
 	}
 	rt.EndStreams()
-	<-before.Done()
 	after, stop := rt.Streaming(t.Context())
 	defer stop()
-	<-after.Done()
+	for name, ctx := range map[string]context.Context{"of before": before, "of after": after} {
+		select {
+		case <-ctx.Done():
+		case <-time.After(10 * time.Second):
+			t.Errorf("a stream %s goes on", name)
+		}
+	}
 }
