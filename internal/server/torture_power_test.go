@@ -3,6 +3,7 @@
 package server_test
 
 import (
+	"bytes"
 	"context"
 	"database/sql"
 	"encoding/json"
@@ -100,14 +101,39 @@ func (r *rig) command(name string, args ...string) {
 	}
 }
 
-// copyTo copies the images as the disks have them now.
+// copyTo copies the images as the disks have them at one moment. The system
+// writes on its own even while the server is frozen, and a copy that is half
+// from before and half from after is no state that a disk ever had: a copy
+// counts only when the images are still the same after it.
 func (r *rig) copyTo(other *rig) {
 	r.t.Helper()
-	for i := range diskParts {
-		if err := copySparse(r.image(i), other.image(i)); err != nil {
-			r.t.Fatal(err)
+	for range 20 {
+		for i := range diskParts {
+			if err := copySparse(r.image(i), other.image(i)); err != nil {
+				r.t.Fatal(err)
+			}
+		}
+		if r.same(other) {
+			return
 		}
 	}
+	r.t.Fatal("the disks did not come to rest while the server was frozen")
+}
+
+// same compares the images with those of another rig.
+func (r *rig) same(other *rig) bool {
+	r.t.Helper()
+	for i := range diskParts {
+		a, errA := os.ReadFile(r.image(i))
+		b, errB := os.ReadFile(other.image(i))
+		if err := firstOf(errA, errB); err != nil {
+			r.t.Fatal(err)
+		}
+		if !bytes.Equal(a, b) {
+			return false
+		}
+	}
+	return true
 }
 
 func copySparse(from, to string) error {
@@ -254,11 +280,27 @@ func TestPowerLoss(t *testing.T) {
 // freeze stops the server and its attempts.
 func (v *victim) freeze() {
 	_ = v.cmd.Process.Signal(syscall.SIGSTOP)
+	// A thread that syncs stops when that is done.
+	for deadline := time.Now().Add(10 * time.Second); !stopped(v.cmd.Process.Pid) && time.Now().Before(deadline); {
+		time.Sleep(time.Millisecond)
+	}
 	for _, dir := range v.spools(true) {
 		if pid := v.pidOf(dir); pid > 0 {
 			_ = syscall.Kill(pid, syscall.SIGSTOP)
 		}
 	}
+}
+
+// stopped reports whether every thread of a process is.
+func stopped(pid int) bool {
+	names, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", pid))
+	for _, name := range names {
+		data, err := os.ReadFile(name)
+		if _, state, ok := strings.Cut(string(data), ") "); err == nil && ok && !strings.HasPrefix(state, "T") {
+			return false
+		}
+	}
+	return true
 }
 
 func (v *victim) resume() {
