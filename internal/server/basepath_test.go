@@ -117,3 +117,33 @@ func TestBasePathIsChecked(t *testing.T) {
 		}
 	}
 }
+
+// TestBehindAProxy signs in through a proxy that adds TLS: browsers say https in
+// Origin, and the cookie is for https only.
+func TestBehindAProxy(t *testing.T) {
+	t.Parallel()
+	const host = "notebooks.example.com"
+	s, err := New(t.Context(), Config{
+		Listen: "127.0.0.1:0", Data: filepath.Join(t.TempDir(), "data"), User: "ann", Hosts: []string{host}, InsecureBehindProxy: true,
+	}, Options{Command: []string{"false"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = s.Close() })
+	for origin, want := range map[string]int{"https://" + host: http.StatusSeeOther, "http://" + host: http.StatusForbidden, "https://evil.example.com": http.StatusForbidden} {
+		r := httptest.NewRequestWithContext(t.Context(), "POST", "/login", strings.NewReader("token="+s.token))
+		r.Host = host
+		r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+		r.Header.Set("Origin", origin)
+		w := httptest.NewRecorder()
+		s.router.ServeHTTP(w, r)
+		if w.Code != want {
+			t.Errorf("signing in from %s: %d, want %d", origin, w.Code, want)
+		}
+		for _, c := range w.Result().Cookies() {
+			if want == http.StatusSeeOther && (!c.Secure || !c.HttpOnly || c.Name != "__Host-quire") {
+				t.Errorf("the cookie %+v", c)
+			}
+		}
+	}
+}

@@ -267,7 +267,7 @@ func (s *Server) routes() *api.Router {
 		net.JoinHostPort("127.0.0.1", port), net.JoinHostPort("localhost", port), net.JoinHostPort("::1", port),
 	}, s.cfg.Hosts...)
 	m := newMetrics(s.runs.Waiting)
-	rt := api.NewRouter(api.Config{Sessions: s.sessions, Log: s.log, Hosts: hosts, ErrorPage: pages.ErrorPage(s.cfg.BasePath), Base: s.cfg.BasePath, Observe: m.observe, Tracer: s.traces.tracer()})
+	rt := api.NewRouter(api.Config{Sessions: s.sessions, Log: s.log, Hosts: hosts, ErrorPage: pages.ErrorPage(s.cfg.BasePath), Base: s.cfg.BasePath, Secure: s.cfg.InsecureBehindProxy, Observe: m.observe, Tracer: s.traces.tracer()})
 	m.register(rt)
 	api.RegisterHealth(rt, s.ready)
 	api.RegisterRuns(rt, s.runs)

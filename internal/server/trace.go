@@ -199,10 +199,10 @@ func spanOf(s sdk.ReadOnlySpan) otlpSpan {
 func attributesOf(all []attribute.KeyValue) []otlpAttribute {
 	var list []otlpAttribute
 	for _, a := range all {
-		value := map[string]any{"stringValue": a.Value.Emit()}
+		value := map[string]any{"stringValue": a.Value.String()}
 		switch a.Value.Type() {
 		case attribute.INT64:
-			value = map[string]any{"intValue": a.Value.Emit()}
+			value = map[string]any{"intValue": a.Value.String()}
 		case attribute.BOOL:
 			value = map[string]any{"boolValue": a.Value.AsBool()}
 		}
