@@ -154,6 +154,9 @@ func (i *isolation) Launch(spec compute.Spec, raw json.RawMessage, dir string) (
 		ownLimits(spec.Resources, &l.Config.Limits)
 	}
 	if n.Wire != nil {
+		if resolver, err := os.ReadFile("/etc/resolv.conf"); err == nil {
+			l.Config.Confine.Resolver = string(resolver)
+		}
 		l.Attached = func(pid int) error { return n.Wire.connect(pid, spec) }
 	}
 	return l, nil

@@ -19,6 +19,12 @@ func TestMain(m *testing.M) {
 	if len(os.Args) > 1 && os.Args[1] == probeCommand {
 		os.Exit(probe())
 	}
+	if len(os.Args) > 1 && os.Args[1] == dialCommand {
+		os.Exit(dialAll(os.Args[2:]))
+	}
+	if len(os.Args) > 4 && os.Args[1] == flowCommand {
+		os.Exit(flow(os.Args[2:]))
+	}
 	os.Exit(m.Run())
 }
 
