@@ -501,8 +501,11 @@ func TestSlowClient(t *testing.T) {
 	}
 	other := b.connect(t, nil)
 	big := strings.Repeat("x", 1<<20)
-	for range 24 {
-		c.edit(func(cells *ydoc.Array) { cells.Map(0).Set("junk", big) })
+	for i := range 24 {
+		c.edit(func(cells *ydoc.Array) { cells.Map(0).Set("junk", big+fmt.Sprint(i)) })
+		other.waitFor("who reads has it", func() bool {
+			return strings.HasSuffix(other.doc.Array(rootCells).Map(0).String("junk"), "x"+fmt.Sprint(i))
+		})
 	}
 	c.edit(func(cells *ydoc.Array) { cells.Map(0).Set("junk", "end") })
 	other.waitFor("the end", func() bool { return other.doc.Array(rootCells).Map(0).String("junk") == "end" })
