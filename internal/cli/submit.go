@@ -47,6 +47,7 @@ type submitConfig struct {
 	raw        pairs
 	request    run.Request
 	timeout    time.Duration
+	size       sizeFlags
 	follow     bool
 	asJSON     bool
 }
@@ -76,6 +77,7 @@ address for ever.`,
 	f.IntVar(&c.request.Retries, "retries", 0, "how often to try again after a cell has failed")
 	f.DurationVar(&c.timeout, "timeout", 0, "longest the run may take, as 90s or 2h")
 	f.StringVar(&c.request.IdempotencyKey, "idempotency-key", "", "the same key and request again is the same run")
+	c.size.add(f)
 	f.BoolVar(&c.follow, "follow", false, "show what happens until the run has ended; its failure is the exit status")
 	f.BoolVar(&c.asJSON, "json", false, "print the run as JSON")
 	return withExit(cmd, exitHelp)
@@ -98,6 +100,7 @@ func (c *submitConfig) submit(ctx context.Context, p Process, path string) error
 	}
 	c.request.Notebook = filepath.ToSlash(path)
 	c.request.TimeoutSeconds = int64(c.timeout / time.Second)
+	c.request.Container = c.size.container()
 	r, err := cl.Submit(ctx, c.request)
 	if err != nil {
 		return err

@@ -17,18 +17,20 @@ import (
 var _ run.Store = (*DB)(nil)
 
 const runColumns = `id, owner, notebook, version, source, parameters, kernel, tags, priority, timeout, retries,
-	state, reason, attempt, lost, cancelled, created, not_before, started, finished, result, published, retry_of, idempotency`
+	state, reason, attempt, lost, cancelled, created, not_before, started, finished, result, published, retry_of, idempotency,
+	container, used`
 
 const insertRun = `INSERT INTO runs (` + runColumns + `)
-	VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`
+	VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`
 
 func scanRun(row interface{ Scan(...any) error }) (run.Run, error) {
 	var r run.Run
-	var parameters, tags, result string
+	var parameters, tags, result, container, used string
 	var created, notBefore, started, finished int64
 	err := row.Scan(&r.ID, &r.Owner, &r.Notebook, &r.Version, &r.Source, &parameters, &r.Kernel, &tags, &r.Priority,
 		&r.TimeoutSeconds, &r.Retries, &r.State, &r.Reason, &r.Attempt, &r.Lost, &r.CancelledBy, &created, &notBefore,
-		&started, &finished, &result, &r.Published, &r.RetryOf, &r.IdempotencyHash)
+		&started, &finished, &result, &r.Published, &r.RetryOf, &r.IdempotencyHash,
+		&container, &used)
 	if err != nil {
 		return r, err
 	}
@@ -37,7 +39,31 @@ func scanRun(row interface{ Scan(...any) error }) (run.Run, error) {
 		r.Result = json.RawMessage(result)
 	}
 	r.Created, r.NotBefore, r.Started, r.Finished = fromMicros(created), fromMicros(notBefore), fromMicros(started), fromMicros(finished)
+	if err := errors.Join(optional(container, &r.Container), optional(used, &r.Used)); err != nil {
+		return r, err
+	}
 	return r, json.Unmarshal([]byte(tags), &r.Tags)
+}
+
+// optional reads JSON that may not be there.
+func optional(text string, v any) error {
+	if text == "" {
+		return nil
+	}
+	return json.Unmarshal([]byte(text), v)
+}
+
+// optionalText is the JSON of what may not be there: plain numbers and times,
+// which always have one.
+func optionalText(there bool, v any) string {
+	if !there {
+		return ""
+	}
+	text, err := json.Marshal(v)
+	if err != nil {
+		return ""
+	}
+	return string(text)
 }
 
 func runValues(r run.Run) ([]any, error) {
@@ -46,10 +72,12 @@ func runValues(r run.Run) ([]any, error) {
 		tags = []string{}
 	}
 	text, err := json.Marshal(tags)
+	container, used := optionalText(r.Container != nil, r.Container), optionalText(r.Used != nil, r.Used)
 	return []any{
 		r.ID, r.Owner, r.Notebook, r.Version, r.Source, string(r.Parameters), r.Kernel, string(text), r.Priority,
 		r.TimeoutSeconds, r.Retries, string(r.State), r.Reason, r.Attempt, r.Lost, r.CancelledBy, micros(r.Created),
 		micros(r.NotBefore), micros(r.Started), micros(r.Finished), string(r.Result), r.Published, r.RetryOf, r.IdempotencyHash,
+		container, used,
 	}, err
 }
 
@@ -239,9 +267,9 @@ func (d *DB) Claim(ctx context.Context, fence string, now, lease time.Time, perm
 
 func putRun(ctx context.Context, tx *sql.Tx, r run.Run) error {
 	_, err := tx.ExecContext(ctx, `UPDATE runs SET state = ?, reason = ?, attempt = ?, lost = ?, cancelled = ?, not_before = ?,
-		started = ?, finished = ?, result = ?, published = ? WHERE id = ?`,
+		started = ?, finished = ?, result = ?, published = ?, used = ? WHERE id = ?`,
 		string(r.State), r.Reason, r.Attempt, r.Lost, r.CancelledBy, micros(r.NotBefore), micros(r.Started), micros(r.Finished),
-		string(r.Result), r.Published, r.ID)
+		string(r.Result), r.Published, optionalText(r.Used != nil, r.Used), r.ID)
 	return problem.WrapAs(problem.Unavailable, err, "changing run %s", r.ID)
 }
 

@@ -45,17 +45,17 @@ type GroupInfo struct {
 
 // Container is what each task of a job executes, and within what.
 type Container struct {
-	Resources       ContainerResources         `json:"resources,omitzero"`
-	SecurityProfile *SecurityProfile  `json:"securityProfile,omitempty"` // checked and kept; containers here have no cloud identity
-	Image           Image             `json:"image,omitzero"`            // the zero value is the driver's own
-	EntryPoint      []string          `json:"entryPoint,omitempty"`      // executed with Command behind it
-	Command         []string          `json:"command,omitempty"`
-	Env             map[string]string `json:"env,omitempty"`
-	Attributes      map[string]string `json:"attributes,omitempty"` // "titus." is reserved
-	SoftConstraints *Constraints      `json:"softConstraints,omitempty"`
-	HardConstraints *Constraints      `json:"hardConstraints,omitempty"`
-	VolumeMounts    []Unsupported     `json:"volumeMounts,omitempty"`
-	Experimental    *Unsupported      `json:"experimental,omitempty"`
+	Resources       ContainerResources `json:"resources,omitzero"`
+	SecurityProfile *SecurityProfile   `json:"securityProfile,omitempty"` // checked and kept; containers here have no cloud identity
+	Image           Image              `json:"image,omitzero"`            // the zero value is the driver's own
+	EntryPoint      []string           `json:"entryPoint,omitempty"`      // executed with Command behind it
+	Command         []string           `json:"command,omitempty"`
+	Env             map[string]string  `json:"env,omitempty"`
+	Attributes      map[string]string  `json:"attributes,omitempty"` // "titus." is reserved
+	SoftConstraints *Constraints       `json:"softConstraints,omitempty"`
+	HardConstraints *Constraints       `json:"hardConstraints,omitempty"`
+	VolumeMounts    []Unsupported      `json:"volumeMounts,omitempty"`
+	Experimental    *Unsupported       `json:"experimental,omitempty"`
 }
 
 // ContainerResources is the size of a container. What is 0 is filled in from the

@@ -95,6 +95,7 @@ type Extras struct {
 	Dir     string                `json:"dir,omitempty"`
 	UID     int                   `json:"uid,omitempty"`
 	GID     int                   `json:"gid,omitempty"`
+	Once    bool                  `json:"once,omitempty"`    // nothing is tried again, whoever's fault the end was
 	Purpose string                `json:"purpose,omitempty"` // for people: "run 01h..."
 }
 

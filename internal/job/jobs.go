@@ -145,6 +145,9 @@ func (s *Jobs) world() World {
 
 // An Order asks for a job.
 type Order struct {
+	// ID is chosen by the platform for its own jobs, with an IdempotencyKey of
+	// its own; "" is a new one.
+	ID         string
 	Descriptor Descriptor
 	// IdempotencyKey makes the same order of the same user one job, however
 	// often it is sent. With another descriptor it is refused.
@@ -248,7 +251,10 @@ func (s *Jobs) Create(ctx context.Context, u auth.User, o Order) (Job, error) {
 	if err := wrong.Err("launching %s", short(d.ApplicationName)); err != nil {
 		return Job{}, err
 	}
-	j := Job{ID: NewID(), User: u.Name, Descriptor: d, Extras: o.Extras}
+	j := Job{ID: o.ID, User: u.Name, Descriptor: d, Extras: o.Extras}
+	if j.ID == "" {
+		j.ID = NewID()
+	}
 	if j.IdempotencyHash, err = idempotencyHash(o.IdempotencyKey, u.Name); err != nil {
 		return Job{}, err
 	}

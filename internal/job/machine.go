@@ -496,7 +496,7 @@ func (c *change) follow(t *Task) {
 	t.Done = true
 	c.mark(t.ID)
 	wait, again := batchRetry(*j.Descriptor.Batch, &old)
-	if !again {
+	if !again || j.Extras.Once {
 		j.Ended++
 		if old.Status.ReasonCode != Normal {
 			j.Unwell++

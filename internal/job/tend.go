@@ -245,17 +245,25 @@ func (s *Jobs) end(j Job, t Task) {
 func (s *Jobs) finish(id string, exit compute.Exit) {
 	ctx, cancel := context.WithTimeout(s.ctx, logDeadline)
 	defer cancel()
-	if err := s.keepLog(ctx, id); err != nil && s.ctx.Err() == nil {
-		s.cfg.Log.LogAttrs(s.ctx, slog.LevelWarn, "the log of a task is not kept", slog.String("task_id", id), slog.String("error", err.Error()))
+	note := ""
+	if exit.OOMKilled {
+		note = exit.Reason
 	}
 	if stats, err := s.cfg.Driver.Stats(ctx, id); err == nil {
 		s.note(id, stats)
+		if stats.OOMKills > 0 && note == "" {
+			note = fmt.Sprintf("out of memory: the kernel killed %d of its processes, peak %s", stats.OOMKills, compute.FormatBytes(stats.PeakBytes))
+		}
+	}
+	if err := s.keepLog(ctx, id, note); err != nil && s.ctx.Err() == nil {
+		s.cfg.Log.LogAttrs(s.ctx, slog.LevelWarn, "the log of a task is not kept", slog.String("task_id", id), slog.String("error", err.Error()))
 	}
 	s.tell(id, endingOf(id, exit))
 }
 
-// keepLog copies the end of a container's log to where it stays.
-func (s *Jobs) keepLog(ctx context.Context, id string) error {
+// keepLog copies the end of a container's log to where it stays, with a note
+// behind it.
+func (s *Jobs) keepLog(ctx context.Context, id, note string) error {
 	log, err := s.cfg.Driver.Logs(ctx, id, compute.LogOptions{TailBytes: maxTaskLog})
 	if err != nil {
 		return err
@@ -267,6 +275,9 @@ func (s *Jobs) keepLog(ctx context.Context, id string) error {
 		return err
 	}
 	_, err = io.Copy(file, io.LimitReader(log, maxTaskLog))
+	if err == nil && note != "" {
+		_, err = fmt.Fprintf(file, "\nquire: %s\n", note)
+	}
 	if closed := file.Close(); err == nil {
 		err = closed
 	}

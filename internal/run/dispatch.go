@@ -132,6 +132,12 @@ func (s *Runs) launch(ctx context.Context, r Run, a Attempt) error {
 		return err
 	}
 	s.cfg.Log.LogAttrs(ctx, slog.LevelInfo, "attempt started", slog.String("run_id", r.ID), slog.Int("attempt", a.Number))
+	if r.Container != nil {
+		if s.cfg.Containers == nil {
+			return problem.New(problem.Unavailable, "there are no containers on this server any more (compute: none)")
+		}
+		return s.cfg.Containers.launch(ctx, r, a.Number, string(sp))
+	}
 	if fault.On(fault.LaunchTwice) {
 		_ = s.cfg.Launcher.Launch(ctx, string(sp))
 	}
@@ -164,9 +170,10 @@ func (s *Runs) follow(ctx context.Context, sp spool, a Attempt, since time.Time)
 	tick := time.NewTicker(lookEvery)
 	defer tick.Stop()
 	renewed, heeded := s.now(), false
+	contained := s.contained(ctx, a)
 	for {
 		heeded = heeded || s.heedCancel(ctx, a)
-		if s.look(ctx, sp, &a, since) {
+		if s.look(ctx, sp, &a, since, contained) {
 			s.poke()
 			return
 		}
@@ -193,17 +200,19 @@ func (s *Runs) heedCancel(ctx context.Context, a Attempt) (ok bool) {
 	if err != nil {
 		return false
 	}
-	return r.CancelledBy == "" || s.askToStop(ctx, a.Run, a.Number)
+	return r.CancelledBy == "" || s.askToStop(ctx, r, a.Number)
 }
 
 // look sees what an attempt does and notes it. done is true when there is
 // nothing more to see.
-func (s *Runs) look(ctx context.Context, sp spool, a *Attempt, since time.Time) (done bool) {
+func (s *Runs) look(ctx context.Context, sp spool, a *Attempt, since time.Time, contained bool) (done bool) {
 	res, ended, err := sp.result()
 	if fault.On(fault.BelieveAnyFence) {
 		res.Fence = a.Fence
 	}
 	switch {
+	case contained && (err != nil || ended):
+		return s.lookContained(ctx, sp, *a, res, ended && err == nil)
 	case err != nil:
 		return s.lose(ctx, *a, "its result cannot be read: "+err.Error())
 	case ended && res.Fence != a.Fence && sp.alive():
@@ -217,6 +226,9 @@ func (s *Runs) look(ctx context.Context, sp spool, a *Attempt, since time.Time) 
 				return true
 			}
 		}
+	}
+	if contained {
+		return !sp.alive() && s.lookContained(ctx, sp, *a, res, false)
 	}
 	if sp.alive() || s.now().Sub(since) < startGrace && !sp.started() {
 		return false

@@ -20,6 +20,13 @@ import (
 func (s *Runs) finalOutput(r Run) (*os.File, error) {
 	for n := r.Attempt; n > 0; n-- {
 		name := spoolOf(s.cfg.Spool, r.ID, n).path(outputFile)
+		if r.Container != nil {
+			file, err := s.containedFile(r, n)
+			if err == nil || !problem.Is(err, problem.NotFound) {
+				return file, err
+			}
+			continue
+		}
 		if _, err := engine.Recover(name); err != nil && !problem.Is(err, problem.NotFound) {
 			return nil, err
 		}
@@ -93,7 +100,7 @@ func (s *Runs) wait(ctx context.Context, sp spool) error {
 
 // events reads the whole lines of an attempt's events from a line on.
 func (s *Runs) events(id string, attempt, from int, f func(line int, event []byte) error) (next int, err error) {
-	file, err := os.Open(spoolOf(s.cfg.Spool, id, attempt).path(eventsFile))
+	file, err := openPlain(spoolOf(s.cfg.Spool, id, attempt).path(eventsFile))
 	if errors.Is(err, fs.ErrNotExist) {
 		return from, nil
 	}
@@ -145,7 +152,10 @@ func (s *Runs) Log(ctx context.Context, u auth.User, id string) (io.ReadCloser, 
 	if err != nil {
 		return nil, err
 	}
-	file, err := os.Open(spoolOf(s.cfg.Spool, id, r.Attempt).path(logFile))
+	if r.Container != nil && s.cfg.Containers != nil && r.Attempt > 0 {
+		return s.cfg.Containers.log(ctx, id, r.Attempt)
+	}
+	file, err := openPlain(spoolOf(s.cfg.Spool, id, r.Attempt).path(logFile))
 	if errors.Is(err, fs.ErrNotExist) {
 		return io.NopCloser(bytes.NewReader(nil)), nil
 	}

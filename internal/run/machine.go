@@ -3,6 +3,8 @@ package run
 import (
 	"fmt"
 	"time"
+
+	"quire/internal/job"
 )
 
 // An outcome is how an attempt ended, before it is decided what that means for
@@ -12,7 +14,8 @@ type outcome struct {
 	reason string
 	result []byte // engine.Result as JSON; nil when lost
 	at     time.Time
-	start  time.Time // of its first cell; zero when it had none
+	start  time.Time  // of its first cell; zero when it had none
+	usage  *job.Usage // of its container; nil when it had none
 }
 
 // conclude is the whole of the decision: the run after its newest attempt ended
@@ -25,6 +28,9 @@ type outcome struct {
 //     times, whatever Retries says, unless somebody asked to stop.
 func conclude(r Run, o outcome) Run {
 	r.Reason, r.Result = o.reason, o.result
+	if o.usage != nil {
+		r.Used = o.usage
+	}
 	if !o.start.IsZero() {
 		r.Started = o.start
 	}

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"time"
 
+	"quire/internal/compute"
+	"quire/internal/job"
 	"quire/internal/problem"
 )
 
@@ -52,19 +54,24 @@ type Run struct {
 	TimeoutSeconds int64 `json:"timeoutSeconds"` // of an attempt; 0 is without end
 	Retries        int   `json:"retries"`        // how often to try again after a failure of the notebook
 
-	State           State           `json:"state"`
-	Reason          string          `json:"reason"`  // in words; "" while there is nothing to say
-	Attempt         int             `json:"attempt"` // number of the newest attempt; 0 before the first
-	Lost            int             `json:"lost"`    // how many attempts were lost
-	CancelledBy     string          `json:"cancelledBy,omitempty"`
-	Created         time.Time       `json:"created"`
-	NotBefore       time.Time       `json:"notBefore"` // it is not tried before
-	Started         time.Time       `json:"started"`   // of the newest attempt's first cell
-	Finished        time.Time       `json:"finished"`
-	Result          json.RawMessage `json:"result,omitempty"` // engine.Result of the last attempt
-	Published       bool            `json:"published"`        // the output is in the object store
-	RetryOf         string          `json:"retryOf,omitempty"`
-	IdempotencyHash string          `json:"-"`
+	State       State           `json:"state"`
+	Reason      string          `json:"reason"`  // in words; "" while there is nothing to say
+	Attempt     int             `json:"attempt"` // number of the newest attempt; 0 before the first
+	Lost        int             `json:"lost"`    // how many attempts were lost
+	CancelledBy string          `json:"cancelledBy,omitempty"`
+	Created     time.Time       `json:"created"`
+	NotBefore   time.Time       `json:"notBefore"` // it is not tried before
+	Started     time.Time       `json:"started"`   // of the newest attempt's first cell
+	Finished    time.Time       `json:"finished"`
+	Result      json.RawMessage `json:"result,omitempty"` // engine.Result of the last attempt
+	Published   bool            `json:"published"`        // the output is in the object store
+	RetryOf     string          `json:"retryOf,omitempty"`
+	// Container is the size of the container that the run asked for, filled in;
+	// nil is a plain process of the server's machine.
+	Container *compute.Resources `json:"container,omitempty"`
+	// Used is what the container of the newest attempt that ended used.
+	Used            *job.Usage `json:"used,omitempty"`
+	IdempotencyHash string     `json:"-"`
 }
 
 // Name is the name of the notebook without its folder and extension.

@@ -22,6 +22,7 @@ import (
 	"go.opentelemetry.io/otel/trace"
 
 	"quire/internal/auth"
+	"quire/internal/compute"
 	"quire/internal/contents"
 	"quire/internal/engine"
 	"quire/internal/fault"
@@ -39,6 +40,8 @@ type Config struct {
 	Volume   *contents.Volume
 	Files    string // the volume's directory, for the kernels' working directories
 	Launcher Launcher
+	// Containers executes runs that ask for a size; nil refuses them.
+	Containers *Containers
 	// Permits is how many attempts may live at once; 0 is 4.
 	Permits int
 	// Keep is how long ended runs are kept; 0 is for ever.
@@ -89,6 +92,9 @@ type Request struct {
 	Priority       int             `json:"priority"`
 	TimeoutSeconds int64           `json:"timeoutSeconds"`
 	Retries        int             `json:"retries"`
+	// Container asks for a container of this size; what is 0 is the default. Nil
+	// is none.
+	Container *compute.Resources `json:"container,omitempty"`
 	// IdempotencyKey makes the same request of the same user one run, however
 	// often it is sent.
 	IdempotencyKey string `json:"-"`
@@ -133,6 +139,14 @@ func (s *Runs) submit(ctx context.Context, u auth.User, req Request) (Run, error
 	}
 	if err := r.validate(); err != nil {
 		return Run{}, err
+	}
+	if req.Container != nil {
+		if s.cfg.Containers == nil {
+			return Run{}, problem.New(problem.Invalid, "running %s: there are no containers on this server (compute: none): leave the size out", clean)
+		}
+		if r.Container, err = s.cfg.Containers.check(ctx, u, clean, *req.Container); err != nil {
+			return Run{}, err
+		}
 	}
 	sum := sha256.Sum256(source)
 	r.Source = hex.EncodeToString(sum[:])
@@ -289,15 +303,16 @@ func (s *Runs) Cancel(ctx context.Context, u auth.User, id string) (Run, error) 
 		return cancel(r, u.Name, s.now()), nil
 	})
 	if err == nil && !r.State.Ended() {
-		s.askToStop(ctx, id, r.Attempt)
+		s.askToStop(ctx, r, r.Attempt)
 	}
 	return r, err
 }
 
 // askToStop tells an attempt of a cancelled run. The record is what counts: an
 // attempt that cannot be told now is told by whoever follows it.
-func (s *Runs) askToStop(ctx context.Context, id string, attempt int) (told bool) {
-	err := spoolOf(s.cfg.Spool, id, attempt).askToStop()
+func (s *Runs) askToStop(ctx context.Context, r Run, attempt int) (told bool) {
+	id := r.ID
+	err := spoolOf(s.cfg.Spool, id, attempt).askToStop(r.Container == nil)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		s.cfg.Log.LogAttrs(ctx, slog.LevelWarn, "an attempt is not told to stop yet",
 			slog.String("run_id", id), slog.Int("attempt", attempt), slog.String("error", err.Error()))
@@ -326,7 +341,7 @@ func (s *Runs) Retry(ctx context.Context, u auth.User, id string) (Run, error) {
 	return s.create(ctx, Run{
 		ID: NewID(now), Owner: u.Name, Notebook: old.Notebook, Version: old.Version, Source: old.Source,
 		Parameters: old.Parameters, Kernel: old.Kernel, Tags: old.Tags, Priority: old.Priority,
-		TimeoutSeconds: old.TimeoutSeconds, Retries: old.Retries, RetryOf: id,
+		TimeoutSeconds: old.TimeoutSeconds, Retries: old.Retries, RetryOf: id, Container: old.Container,
 		State: Queued, Created: now, NotBefore: now,
 	}, source)
 }
@@ -367,7 +382,7 @@ func (s *Runs) Output(ctx context.Context, u auth.User, id string) (*notebook.No
 		return notebook.Parse(data)
 	}
 	for n := r.Attempt; n > 0; n-- {
-		nb, _, err := engine.ReadFile(spoolOf(s.cfg.Spool, id, n).path(outputFile))
+		nb, err := s.liveOutput(r, n)
 		if err == nil {
 			return nb, nil
 		}
@@ -376,6 +391,15 @@ func (s *Runs) Output(ctx context.Context, u auth.User, id string) (*notebook.No
 		}
 	}
 	return s.Source(ctx, u, id)
+}
+
+func (s *Runs) liveOutput(r Run, attempt int) (*notebook.Notebook, error) {
+	sp := spoolOf(s.cfg.Spool, r.ID, attempt)
+	if r.Container != nil {
+		return sp.containedOutput(r.Reason, false)
+	}
+	nb, _, err := engine.ReadFile(sp.path(outputFile))
+	return nb, err
 }
 
 func (s *Runs) now() time.Time { return s.cfg.Now().UTC().Truncate(time.Microsecond) }

@@ -88,7 +88,7 @@ func readJSON(file string, v any) error {
 
 // result returns how the attempt ended; ok is false while it has not.
 func (s spool) result() (res Result, ok bool, err error) {
-	err = readJSON(s.path(resultFile), &res)
+	err = readPlain(s.path(resultFile), &res)
 	if errors.Is(err, fs.ErrNotExist) {
 		return res, false, nil
 	}
@@ -98,7 +98,7 @@ func (s spool) result() (res Result, ok bool, err error) {
 // alive reports whether the attempt's process lives: whether somebody holds the
 // lock.
 func (s spool) alive() bool {
-	file, err := os.OpenFile(s.path(lockFile), os.O_RDWR, 0)
+	file, err := os.OpenFile(s.path(lockFile), os.O_RDWR|syscall.O_NOFOLLOW, 0)
 	if err != nil {
 		return false
 	}
@@ -109,7 +109,7 @@ func (s spool) alive() bool {
 // hold takes the lock for as long as the file stays open. It fails when another
 // attempt's process has it.
 func (s spool) hold() (*os.File, error) {
-	file, err := os.OpenFile(s.path(lockFile), os.O_RDWR|os.O_CREATE, 0o600)
+	file, err := os.OpenFile(s.path(lockFile), os.O_RDWR|os.O_CREATE|syscall.O_NOFOLLOW, 0o600)
 	if err != nil {
 		return nil, err
 	}
@@ -120,10 +120,11 @@ func (s spool) hold() (*os.File, error) {
 }
 
 // askToStop tells the attempt to stop, by the file it watches and a signal.
-func (s spool) askToStop() error {
+// The signal goes only to a process of this machine that is known to be one.
+func (s spool) askToStop(signal bool) error {
 	err := writeBytes(s.path(cancelFile), []byte("1"))
 	var state struct{ PID int }
-	if readJSON(s.path(stateFile), &state) == nil && state.PID > 1 && s.alive() {
+	if signal && readJSON(s.path(stateFile), &state) == nil && state.PID > 1 && s.alive() {
 		// The lock is held, so the process that wrote its id lives; should it end
 		// this instant, its id is not given to another so soon.
 		_ = syscall.Kill(state.PID, syscall.SIGTERM)

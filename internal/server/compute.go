@@ -16,6 +16,7 @@ import (
 	"quire/internal/job"
 	"quire/internal/kernel"
 	"quire/internal/problem"
+	"quire/internal/run"
 )
 
 // The places where containers can run, as the configuration names them.
@@ -100,7 +101,8 @@ func (s *Server) openDriver(ctx context.Context) (compute.Driver, error) {
 		if err != nil {
 			return nil, err
 		}
-		driver, err := openMachine(ctx, dir, hostPaths())
+		paths, _ := hostPaths()
+		driver, err := openMachine(ctx, dir, paths)
 		if err == nil || s.cfg.Compute == computeLocal {
 			return driver, err
 		}
@@ -119,10 +121,16 @@ func (s *Server) containerDir(driver string) (string, error) {
 }
 
 // hostPaths are the folders outside the system's own that kernels need: Python
-// environments, with the Python that they link to, and kernelspecs.
-func hostPaths() []string {
-	var all []string
+// environments, with the Python that they link to, and kernelspecs. Those that
+// are reached by a link are there under their real names, and as mounts under
+// the other ones.
+func hostPaths() (all []string, linked []compute.Mount) {
 	add := func(dir string) {
+		real, err := filepath.EvalSymlinks(dir)
+		if err == nil && real != dir {
+			linked = append(linked, compute.Mount{Source: real, Target: dir, ReadOnly: true})
+			dir = real
+		}
 		if info, err := os.Stat(dir); err != nil || !info.IsDir() || strings.HasPrefix(dir+"/", "/usr/") {
 			return
 		}
@@ -143,7 +151,7 @@ func hostPaths() []string {
 		add(prefix)
 		add(filepath.Dir(filepath.Dir(python)))
 	}
-	return all
+	return all, linked
 }
 
 // installID returns the name of this installation: made once, kept for ever.
@@ -163,4 +171,13 @@ func (s *Server) startJobs(ctx context.Context) (stop func(), err error) {
 		return func() {}, nil
 	}
 	return s.jobs.Stop, s.jobs.Start(ctx)
+}
+
+// containers executes runs that ask for a size; nil where there are none.
+func (s *Server) containers(command []string) *run.Containers {
+	if s.jobs == nil || len(command) == 0 {
+		return nil
+	}
+	_, linked := hostPaths()
+	return &run.Containers{Jobs: s.jobs, Command: command, Files: s.data("files"), Mounts: linked}
 }

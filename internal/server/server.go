@@ -112,7 +112,7 @@ func (s *Server) open(ctx context.Context, opt Options) error {
 	}
 	s.runs = run.New(run.Config{
 		Store: s.db, Spool: s.data("spool"), Objects: objects, Volume: s.volume, Files: s.data("files"),
-		Launcher: s.launcher(opt.Command), Permits: s.cfg.Permits, Keep: s.cfg.KeepRuns,
+		Launcher: s.launcher(opt.Command), Containers: s.containers(opt.Command), Permits: s.cfg.Permits, Keep: s.cfg.KeepRuns,
 		Version: s.version, Log: s.log, Tracer: s.traces.tracer(),
 	})
 	s.schedules = s.newSchedules()

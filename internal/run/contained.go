@@ -1,0 +1,315 @@
+package run
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+
+	"quire/internal/auth"
+	"quire/internal/compute"
+	"quire/internal/engine"
+	"quire/internal/job"
+	"quire/internal/notebook"
+	"quire/internal/problem"
+)
+
+// maxResult is the largest file of a contained attempt that is read into the
+// memory, in bytes.
+const maxResult = 64 << 20
+
+// outOfMemory begins the reason of a run whose container's memory was not
+// enough.
+const outOfMemory = "out of memory"
+
+// markerTag is on cells that tell of an error, as Papermill has it.
+const markerTag = "papermill-error-cell-tag"
+
+// Containers executes attempts of runs that asked for a size in containers: a
+// batch job of one task whose container executes the attempt. The container
+// goes on without the server, and the job finds it again.
+//
+// What is in the spool of such an attempt was written by the notebook, which
+// may be hostile: the server follows no link in it, reads regular files only
+// and sends no signal to a process that it names.
+type Containers struct {
+	Jobs    *job.Jobs
+	Command []string        // this binary and its hidden subcommand, as for Processes
+	Files   string          // the volume's directory
+	Mounts  []compute.Mount // what every attempt needs besides
+}
+
+// platform is who asks for what the server does itself.
+func platform() auth.User { return auth.User{Name: "quire", Admin: true} }
+
+// descriptor is the job of a run.
+func (c *Containers) descriptor(name string, size compute.Resources, argv []string) job.Descriptor {
+	return job.Descriptor{
+		ApplicationName: name,
+		Container: job.Container{EntryPoint: argv, Resources: job.ContainerResources{
+			CPU: job.Double(size.CPUMilli) / 1000, MemoryMB: count(size.MemoryBytes / compute.MiB), DiskMB: count(size.DiskBytes / compute.MiB),
+			GPU: count(size.GPUs), NetworkMbps: count(size.NetworkMbps),
+		}},
+		Batch: &job.Batch{Size: 1, RuntimeLimitSec: job.MaxRuntimeLimit},
+	}
+}
+
+func count(n int64) job.Count {
+	const most = 1<<32 - 1
+	return job.Count(min(max(n, 0), most))
+}
+
+// check returns the size with what it leaves out filled in, or everything that
+// is wrong with it.
+func (c *Containers) check(ctx context.Context, u auth.User, name string, size compute.Resources) (*compute.Resources, error) {
+	d, wrong, err := c.Jobs.Check(ctx, u, job.Order{Descriptor: c.descriptor("run", size, c.Command)})
+	if err == nil {
+		err = wrong.Err("running %s", name)
+	}
+	full := d.Container.Resources.Size()
+	return &full, err
+}
+
+// id is the id of the job of an attempt: always the same.
+func (c *Containers) id(run string, attempt int) string {
+	b := sha256.Sum256(fmt.Appendf(nil, "%s/%d", run, attempt))
+	b[6], b[8] = b[6]&0x0f|0x80, b[8]&0x3f|0x80
+	return fmt.Sprintf("%x-%x-%x-%x-%x", b[:4], b[4:6], b[6:8], b[8:10], b[10:16])
+}
+
+// launch makes the job of an attempt. Again with the same attempt it does
+// nothing.
+func (c *Containers) launch(ctx context.Context, r Run, attempt int, dir string) error {
+	exe, err := filepath.EvalSymlinks(c.Command[0])
+	if err != nil {
+		return problem.WrapAs(problem.Unavailable, err, "finding this program for a container")
+	}
+	argv := append(append([]string{exe}, c.Command[1:]...), dir)
+	d := c.descriptor(r.Name(), *r.Container, argv)
+	d.Container.Env = map[string]string{}
+	for _, name := range []string{"PATH", "QUIRE_ENV", "JUPYTER_PATH", "JUPYTER_DATA_DIR", "LANG", "TZ"} {
+		if value := os.Getenv(name); value != "" {
+			d.Container.Env[name] = value
+		}
+	}
+	extras := job.Extras{Once: true, Purpose: "run " + r.ID, Dir: dir, Mounts: []compute.Mount{
+		{Source: exe, Target: exe, ReadOnly: true}, {Source: dir, Target: dir},
+	}}
+	extras.Mounts = append(extras.Mounts, c.Mounts...)
+	if folder := workspaceOf(r.Notebook); folder != "" {
+		at := filepath.Join(c.Files, filepath.FromSlash(folder))
+		owner := auth.User{Name: r.Owner}
+		extras.Mounts = append(extras.Mounts, compute.Mount{Source: at, Target: at, ReadOnly: auth.Allow(owner, auth.Write, auth.FileAt(folder+"/x")) != nil})
+	}
+	id := c.id(r.ID, attempt)
+	_, err = c.Jobs.Create(ctx, auth.User{Name: r.Owner}, job.Order{ID: id, Descriptor: d, IdempotencyKey: "run/" + id, Extras: extras, Engine: true})
+	return problem.Wrap(err, "launching the container of run %s", r.ID)
+}
+
+// workspaceOf returns the workspace of a notebook: "users/<name>" or "shared".
+func workspaceOf(path string) string {
+	parts := strings.SplitN(path, "/", 3)
+	switch {
+	case len(parts) > 2 && parts[0] == "users":
+		return parts[0] + "/" + parts[1]
+	case parts[0] == "shared":
+		return "shared"
+	}
+	return ""
+}
+
+// A fate is where the container of an attempt is.
+type fate struct {
+	ended  bool
+	reason string // how it ended, or what it waits for
+	never  bool   // it can never start as it was asked for
+	memory string // that it ran out of memory, with limit and peak; or ""
+	usage  job.Usage
+}
+
+// look says where the container of an attempt is.
+func (c *Containers) look(ctx context.Context, run string, attempt int) (fate, error) {
+	w, err := c.Jobs.Job(ctx, platform(), c.id(run, attempt))
+	if problem.Is(err, problem.NotFound) {
+		return fate{ended: true, reason: "its container was never made"}, nil
+	}
+	if err != nil || len(w.Tasks) == 0 {
+		return fate{}, err
+	}
+	t := w.Tasks[0]
+	f := fate{ended: w.Job.Status.State == job.Finished, reason: t.Status.ReasonMessage, usage: t.Usage}
+	f.never = t.Status.ReasonCode == job.InvalidRequest
+	if f.ended && f.reason == "" {
+		f.reason = w.Job.Status.ReasonCode
+	}
+	if t.Exit != nil && t.Exit.OOMKilled || t.Usage.OOMKills > 0 {
+		f.memory = fmt.Sprintf(outOfMemory+": limit %s, peak %s",
+			compute.FormatBytes(w.Job.Descriptor.Container.Resources.Size().MemoryBytes), compute.FormatBytes(t.Usage.PeakMemoryBytes))
+	}
+	return f, nil
+}
+
+// contained reports whether the run of an attempt asked for a container.
+func (s *Runs) contained(ctx context.Context, a Attempt) bool {
+	if s.cfg.Containers == nil {
+		return false
+	}
+	for ctx.Err() == nil {
+		r, err := s.cfg.Store.Run(ctx, a.Run)
+		if err == nil || problem.Is(err, problem.NotFound) {
+			return r.Container != nil
+		}
+		_ = s.wait(ctx, spoolOf(s.cfg.Spool, a.Run, a.Number))
+	}
+	return false
+}
+
+// lookContained sees how the container of an attempt ended, after it was seen
+// that no process has the attempt or that there is a result. done is true when
+// there is nothing more to see.
+func (s *Runs) lookContained(ctx context.Context, sp spool, a Attempt, res Result, hasResult bool) (done bool) {
+	f, err := s.cfg.Containers.look(ctx, a.Run, a.Number)
+	if err != nil || !f.ended {
+		return false
+	}
+	o := outcome{state: Lost, reason: f.reason, at: s.now(), usage: &f.usage}
+	switch {
+	case hasResult && res.Fence == a.Fence:
+		o = outcome{state: res.State, reason: res.Reason, result: res.Engine, at: res.At, start: res.Start, usage: &f.usage}
+		if f.memory != "" && res.State == Failed {
+			o.reason = f.memory + " (" + res.Reason + ")"
+		}
+	case f.never:
+		o.state = Failed
+	case f.memory != "":
+		o.state, o.reason = Failed, f.memory
+	}
+	if !hasResult {
+		if gone, err := sp.revoke(); err != nil || !gone {
+			return false
+		}
+	}
+	return s.finish(ctx, a, o)
+}
+
+// containedFile opens the output of an attempt in a container, as it stays.
+func (s *Runs) containedFile(r Run, attempt int) (*os.File, error) {
+	nb, err := spoolOf(s.cfg.Spool, r.ID, attempt).containedOutput(r.Reason, true)
+	if err != nil {
+		return nil, err
+	}
+	data, err := nb.Bytes()
+	if err != nil {
+		return nil, err
+	}
+	file, err := os.CreateTemp("", "quire-output-")
+	if err != nil {
+		return nil, problem.WrapAs(problem.Unavailable, err, "making room for a copy of an output")
+	}
+	_ = os.Remove(file.Name()) // it goes when it is closed
+	if _, err = file.Write(data); err == nil {
+		_, err = file.Seek(0, io.SeekStart)
+	}
+	if err != nil {
+		return nil, errors.Join(problem.WrapAs(problem.Unavailable, err, "making a copy of an output"), file.Close())
+	}
+	return file, nil
+}
+
+// log opens what an attempt's process wrote.
+func (c *Containers) log(ctx context.Context, run string, attempt int) (io.ReadCloser, error) {
+	w, err := c.Jobs.Job(ctx, platform(), c.id(run, attempt))
+	if problem.Is(err, problem.NotFound) || err == nil && len(w.Tasks) == 0 {
+		return io.NopCloser(strings.NewReader("")), nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	return c.Jobs.Logs(ctx, platform(), w.Tasks[0].ID, compute.LogOptions{})
+}
+
+// openPlain opens a file that somebody hostile may have made: it follows no
+// link, waits for nobody, and takes regular files only.
+func openPlain(name string) (*os.File, error) {
+	file, err := os.OpenFile(name, os.O_RDONLY|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0)
+	if err != nil {
+		return nil, err
+	}
+	info, err := file.Stat()
+	if err == nil && !info.Mode().IsRegular() {
+		err = problem.New(problem.Invalid, "%s is not a regular file", filepath.Base(name))
+	}
+	if err != nil {
+		return nil, errors.Join(err, file.Close())
+	}
+	return file, nil
+}
+
+// containedOutput reads the output of an attempt in a container, with its
+// journal, from copies: what is read is then not changed under the reader.
+// When final it is as it stays, with why it ended where that is not the
+// notebook's own doing.
+func (s spool) containedOutput(reason string, final bool) (*notebook.Notebook, error) {
+	temp, err := os.MkdirTemp("", "quire-output-")
+	if err != nil {
+		return nil, problem.WrapAs(problem.Unavailable, err, "making room for a copy of an output")
+	}
+	defer func() { _ = os.RemoveAll(temp) }()
+	for _, name := range []string{outputFile, "." + outputFile + ".quire-journal"} {
+		if err := copyPlain(filepath.Join(temp, name), s.path(name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return nil, problem.WrapAs(problem.Invalid, err, "reading the output of a run")
+		}
+	}
+	at := filepath.Join(temp, outputFile)
+	if final {
+		if _, err := engine.Recover(at); err != nil && !problem.Is(err, problem.NotFound) {
+			return nil, err
+		}
+	}
+	nb, _, err := engine.ReadFile(at)
+	if err == nil && final && strings.HasPrefix(reason, outOfMemory) {
+		nb.Metadata.Set("quire", "reason", reason)
+		marker := notebook.NewMarkdown("**This run was stopped: " + reason + "**")
+		marker.Metadata["tags"] = []any{markerTag}
+		nb.Cells = append([]*notebook.Cell{marker}, nb.Cells...)
+	}
+	return nb, err
+}
+
+func copyPlain(to, from string) error {
+	in, err := openPlain(from)
+	if err != nil {
+		return err
+	}
+	defer in.Close()
+	out, err := os.OpenFile(to, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = io.Copy(out, io.LimitReader(in, maxSource))
+	return errors.Join(err, out.Close())
+}
+
+// readPlain reads a JSON file that somebody hostile may have made.
+func readPlain(name string, v any) error {
+	file, err := openPlain(name)
+	if err != nil {
+		return err
+	}
+	defer file.Close()
+	data, err := io.ReadAll(io.LimitReader(file, maxResult+1))
+	if err == nil && len(data) > maxResult {
+		err = problem.New(problem.TooLarge, "%s is larger than %d MiB", filepath.Base(name), maxResult>>20)
+	}
+	if err != nil {
+		return err
+	}
+	return json.Unmarshal(data, v)
+}
