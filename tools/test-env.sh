@@ -44,6 +44,20 @@ papermill() {
 	echo "$key" >"$env/.complete"
 }
 
+# JupyterLab's front end alone: its wheel without what its Python side needs.
+jupyterlab() {
+	lock=$root/python/requirements-lab.lock
+	key=$({ cat "$lock" tools/python-lib.sh; echo "$root"; } | digest)
+	[ "$(cat "$root/build/lab/.complete" 2>/dev/null)" = "$key" ] && return 0
+	interpreter=$(find_python 3 10) || fail "no Python 3.10 or newer on PATH (set QUIRE_PYTHON)"
+	say "test environment: installing JupyterLab's front end"
+	rm -rf "$root/build/lab"
+	mkdir -p "$root/build/lab"
+	PIP_NO_DEPS=1 UV_NO_DEPS=1 install_locked "$interpreter" "$root/build/lab" "$lock" "$root/build/lab.log" ||
+		fail "JupyterLab of python/requirements-lab.lock cannot be installed (a package index is needed):" "$root/build/lab.log"
+	echo "$key" >"$root/build/lab/.complete"
+}
+
 ir() {
 	has_ir() { Rscript -e 'library(IRkernel)' >/dev/null 2>&1; }
 	install="apt-get install -y r-base-core r-cran-irkernel"
@@ -125,6 +139,7 @@ all)
 	browser
 	deno
 	servers
+	jupyterlab
 	;;
 bench)
 	papermill
@@ -146,6 +161,7 @@ export QUIRE_TEST_S3_SERVER='$root/build/tools/versitygw'
 export QUIRE_TEST_GCS_SERVER='$root/build/tools/fake-gcs-server'
 export QUIRE_TEST_AZURE_SERVER='$root/build/tools/azurite/node_modules/.bin/azurite-blob'
 export QUIRE_TEST_JUPYTERLAB='$root/build/tools/jupyterlab-services/node_modules'
+export QUIRE_TEST_LAB='$root/build/lab/share/jupyter'
 export QUIRE_TEST_YDOC='$root/build/tools/ydoc'
 export QUIRE_TEST_PYYAML='$root/.quire/python/bin/python'
 export JUPYTER_PATH='$env/share/jupyter:$root/.quire/python/share/jupyter'

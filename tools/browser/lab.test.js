@@ -59,9 +59,10 @@ const command = async (page, menu, item) => {
 };
 
 test("JupyterLab works on a notebook server", { timeout: 240000 }, async () => {
-  const server = await startNotebook();
   const browser = await startBrowser();
+  let server;
   try {
+    server = await startNotebook();
     const url = new URL(server.first);
     const { page, faults } = await watched(browser, url.origin, { viewport: { width: 1280, height: 860 } });
     page.setDefaultTimeout(40000);
@@ -70,13 +71,12 @@ test("JupyterLab works on a notebook server", { timeout: 240000 }, async () => {
     assert.ok(!page.url().includes("token"), "the token is in the address still: " + page.url());
     await page.waitForSelector(".jp-Notebook-ExecutionIndicator[data-status=idle]");
 
-    await page.locator(".jp-Notebook .jp-CodeCell .jp-InputPrompt").first().click(); // command mode, first cell
-    for (let n = 0; n < 3; n++) await page.keyboard.press("Shift+Enter");
+    await command(page, "Run", "Run All Cells");
     await outputs(page, 0).filter({ hasText: "hello from quire" }).waitFor();
     await outputs(page, 1).locator("svg, img").first().waitFor();
     await outputs(page, 2).filter({ hasText: "42" }).waitFor();
 
-    // Shift+Enter behind the last cell has made a new one to type in.
+    await page.click(".jp-Notebook-footer"); // makes a new cell to type in
     await page.locator(".jp-Notebook .jp-CodeCell").nth(3).locator(".cm-content").click();
     await page.keyboard.type("kept + 1");
     await page.keyboard.press("Shift+Enter");
@@ -106,8 +106,11 @@ test("JupyterLab works on a notebook server", { timeout: 240000 }, async () => {
     await page.keyboard.press("Shift+Enter");
     await page.locator("body").getByText(/killed by signal 9 \(SIGKILL\)/).first().waitFor();
     await page.keyboard.press("Escape");
-    for (const fault of faults.splice(0)) assert.match(fault, /Canceled future|dead|disposed/i, fault); // JupyterLab's own words on the death
+    for (const fault of faults.splice(0)) assert.match(fault, /Canceled future|dead|disposed|Connection lost, reconnecting in 0 seconds|404.*first.ipynb.checkpoints/i, fault); // its own words on rename, restart and death
 
+    await command(page, "File", "Save Notebook"); // or the page asks whether to leave
+    await until("the saved death", 20, () => JSON.stringify(server.read("second.ipynb")).includes("KernelDied"));
+    await until("a saved page", 20, async () => (await page.locator(".lm-TabBar-tab.jp-mod-dirty").count()) === 0);
     await page.goto(url.origin + "/user/me/lab?reset");
     await page.waitForSelector(".jp-LauncherCard");
     await page.locator(".jp-LauncherCard", { hasText: "Terminal" }).click();
@@ -115,10 +118,10 @@ test("JupyterLab works on a notebook server", { timeout: 240000 }, async () => {
     await page.click(".jp-Terminal-body");
     await until("a prompt", 20, async () => { await page.keyboard.type("echo made > made.txt\n"); await page.waitForTimeout(500); return existsSync(path.join(server.dir, "made.txt")); });
     assert.equal(readFileSync(path.join(server.dir, "made.txt"), "utf8"), "made\n");
-    assert.deepEqual(faults, []);
+    assert.deepEqual(faults.filter((f) => !f.includes("GL Driver Message")), []); // the terminal draws with WebGL, without a GPU
   } finally {
     await browser.close();
-    const { code, log } = await server.stop();
-    assert.equal(code, 0, log);
+    const ended = await server?.stop();
+    if (ended) assert.equal(ended.code, 0, ended.log);
   }
 });
