@@ -91,7 +91,7 @@ func probeProcesses(targets probeTargets, try func(string, func() error)) {
 		entries, err := os.ReadDir("/proc/self/fd")
 		for _, e := range entries {
 			to, _ := os.Readlink("/proc/self/fd/" + e.Name())
-			if n, _ := strconv.Atoi(e.Name()); n > 2 && !strings.HasPrefix(to, "anon_inode:") && !strings.HasPrefix(to, "/proc/") && to != "" {
+			if n, _ := strconv.Atoi(e.Name()); n > 2 && !strings.HasPrefix(to, "anon_inode:") && !strings.HasPrefix(to, "/proc/") && !strings.HasPrefix(to, "/sys/fs/cgroup/") && to != "" {
 				return nil
 			}
 		}
@@ -161,7 +161,9 @@ func probeKernel(try func(string, func() error)) {
 			return fs.ErrNotExist
 		})
 	})
-	for _, path := range []string{"/usr/x", "/etc/x", "/x", "/dev/x", "/proc/sys/kernel/hostname", "/proc/sysrq-trigger", "/proc/sys/kernel/core_pattern"} {
+	for _, path := range []string{
+		"/sys/fs/cgroup/memory/memory.limit_in_bytes", "/sys/fs/cgroup/memory/cgroup.procs", "/sys/fs/cgroup/cgroup.procs", "/usr/x", "/etc/x", "/x", "/dev/x", "/proc/sys/kernel/hostname", "/proc/sysrq-trigger", "/proc/sys/kernel/core_pattern",
+	} {
 		try("write "+path, func() error {
 			if path == "/proc/sysrq-trigger" { // the file is there and takes everything: it is /dev/null
 				var s unix.Stat_t
@@ -252,7 +254,7 @@ func (in *inside) probe(t *testing.T, spec compute.Spec) []attempt {
 		Secrets: []string{
 			filepath.Join(data, "quire.db"), filepath.Join(data, "token"), filepath.Join(data, "files/users/ann/report.ipynb"),
 			filepath.Join(data, "spool/1/spec.json"), filepath.Join(in.dir, spec.ID, "spec.json"), filepath.Join(home, ".profile"),
-			"/etc/shadow", "/root/.ssh/id_rsa", "/var/run/docker.sock", "/sys/fs/cgroup/memory/tasks",
+			"/etc/shadow", "/root/.ssh/id_rsa", "/var/run/docker.sock",
 		},
 		HostPID: os.Getpid(), Listener: listener.Addr().String(), Abstract: abstract.Addr().String(),
 	})

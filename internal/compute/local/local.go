@@ -133,7 +133,7 @@ func (i *isolation) Launch(spec compute.Spec, raw json.RawMessage, dir string) (
 	}
 	err := i.groups.make(n.Groups, spec.Resources, add, &l.Config)
 	if err == nil {
-		err = i.system(spec, add, l.Config.Confine)
+		err = i.system(spec, n.Groups, add, l.Config.Confine)
 	}
 	if err == nil {
 		err = i.mounts(spec, add, l.Config.Confine)
@@ -262,7 +262,7 @@ const maxImageEntries = 100
 
 // system prepares the folders of the root: those of the image, or the host's
 // and what the configuration shares.
-func (i *isolation) system(spec compute.Spec, add func(*os.File) int, c *shim.Confine) error {
+func (i *isolation) system(spec compute.Spec, groups map[string]string, add func(*os.File) int, c *shim.Confine) error {
 	top, names, isImage := "/", systemFolders, spec.Root != ""
 	if isImage {
 		top, names = spec.Root, nil
@@ -281,7 +281,7 @@ func (i *isolation) system(spec compute.Spec, add func(*os.File) int, c *shim.Co
 	}
 	c.Links = make(map[string]string)
 	add1 := func(source, target string) error {
-		tree, err := i.tree(shim.TreeMount{Source: source, Target: target, ReadOnly: true}, add, isImage)
+		tree, err := i.tree(shim.TreeMount{Source: source, Target: target, ReadOnly: true}, add, isImage && strings.HasPrefix(source, spec.Root))
 		c.System = append(c.System, tree)
 		return err
 	}
@@ -298,6 +298,16 @@ func (i *isolation) system(spec compute.Spec, add func(*os.File) int, c *shim.Co
 			if err := add1(path, "/"+name); err != nil {
 				return err
 			}
+		}
+	}
+	// Programs size themselves by their control group: the JVM, and ourselves.
+	for name, folder := range groups {
+		target := "/sys/fs/cgroup"
+		if name != "unified" {
+			target += "/" + name
+		}
+		if err := add1(folder, target); err != nil {
+			return err
 		}
 	}
 	if isImage {

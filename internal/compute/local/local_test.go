@@ -25,6 +25,9 @@ func TestMain(m *testing.M) {
 	if len(os.Args) > 4 && os.Args[1] == flowCommand {
 		os.Exit(flow(os.Args[2:]))
 	}
+	if len(os.Args) > 2 && os.Args[1] == launchCommand {
+		os.Exit(launchAll(os.Args[2:]))
+	}
 	os.Exit(m.Run())
 }
 

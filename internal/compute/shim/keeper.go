@@ -31,6 +31,10 @@ const (
 	fdFirst // the first of those that Config names
 )
 
+// told is what a shim writes into its lock file once it has its orders. A shim
+// that ended without has started nothing.
+const told = "told\n"
+
 // exitTrouble is the shim's own status when it could not start a container.
 const exitTrouble = 125
 
@@ -70,6 +74,10 @@ func Main() int {
 	k.control = control.(*net.UnixConn)
 	if _, err := receive(k.control, &k.cfg); err != nil {
 		return exitTrouble // the starter is gone: nothing was started
+	}
+	// From here on the container has begun, whoever is there to see it.
+	if _, err := unix.Pwrite(fdLock, []byte(told), 0); err != nil {
+		return exitTrouble
 	}
 	k.log = &logFile{file: os.NewFile(fdLog, "log"), max: k.cfg.LogMax}
 	return k.run()

@@ -282,7 +282,15 @@ func (p *Place) status(r record) (compute.Status, result, error) {
 	case err == nil:
 	case !errors.Is(err, fs.ErrNotExist):
 		return s, res, problem.Wrap(err, "reading container %s", id)
-	case s.State == compute.Created || p.alive(id):
+	case s.State == compute.Created:
+		return s, res, nil
+	case p.alive(id):
+		if !p.told(id) {
+			s.State, s.Stage = compute.Starting, "starting the shim"
+		}
+		return s, res, nil
+	case !p.told(id) && shim.Boot == bootID(): // its starter was killed before it had orders
+		s.State, s.StartedAt = compute.Created, time.Time{}
 		return s, res, nil
 	default: // the shim is gone; it may have written its result a moment ago
 		if err := p.readJSON(id, "exit.json", &res); err != nil {
@@ -329,6 +337,12 @@ func (p *Place) alive(id string) bool {
 	}
 	defer f.Close()
 	return !tryLock(f, false)
+}
+
+// told tells whether a container's shim had its orders.
+func (p *Place) told(id string) bool {
+	data, err := p.root.ReadFile(filepath.Join(id, "lock"))
+	return err == nil && string(data) == told
 }
 
 // List reads all containers.

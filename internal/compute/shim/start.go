@@ -49,13 +49,16 @@ func (p *Place) Start(ctx context.Context, id string) error {
 		return problem.Wrap(err, "starting container %s", id)
 	}
 	s, _, err := p.status(r)
-	if err != nil || s.State != compute.Created {
+	if err != nil || (s.State != compute.Created && s.State != compute.Starting) {
 		return err
 	}
 	defer p.announce()
 	err = p.start(ctx, r)
 	return problem.Wrap(err, "starting container %s", id)
 }
+
+// errStarted tells that there is nothing to start.
+var errStarted = errors.New("the container was started already")
 
 // start does it, and on failure leaves a container that can be started again,
 // unless its command was refused.
@@ -64,10 +67,15 @@ func (p *Place) start(ctx context.Context, r record) (err error) {
 	dir := filepath.Join(p.dir, id)
 	files, control, err := p.shimFiles(id)
 	defer closeAll(files)
+	if control != nil {
+		defer control.Close()
+	}
+	if errors.Is(err, errStarted) {
+		return nil
+	}
 	if err != nil {
 		return err
 	}
-	defer control.Close()
 	launch, err := p.isolation.Launch(r.Spec, r.Notes, dir)
 	if err != nil {
 		return errors.Join(err, p.isolation.Release(r.Spec, r.Notes, dir))
@@ -79,19 +87,20 @@ func (p *Place) start(ctx context.Context, r record) (err error) {
 	cmd.Dir = "/"
 	cmd.SysProcAttr = launch.Attr
 	cmd.ExtraFiles = append(files, launch.Files...)
-	if err := cmd.Start(); err != nil {
+	pid, wait, err := startReaped(cmd)
+	if err != nil {
 		return errors.Join(problem.WrapAs(problem.Unavailable, err, "starting the shim"), p.isolation.Release(r.Spec, r.Notes, dir))
 	}
 	closeAll(files)
-	p.shims.Go(func() { cmd.Wait() }) //nolint:errcheck // the result is in exit.json
-	pid := cmd.Process.Pid
+	p.shims.Go(wait)
 	defer func() {
 		if err == nil || problem.Is(err, problem.NotFound) || problem.Is(err, problem.Invalid) {
 			return // it runs, or its result is written
 		}
-		cmd.Process.Kill() //nolint:errcheck // it may just have ended
+		control.Close()
+		killExactly(pid, processStart(pid))
 		p.await(id)
-		err = errors.Join(err, p.root.RemoveAll(filepath.Join(id, "proc.json")), p.isolation.Release(r.Spec, r.Notes, dir))
+		err = errors.Join(err, p.root.RemoveAll(filepath.Join(id, "proc.json")), p.root.RemoveAll(filepath.Join(id, "lock")), p.isolation.Release(r.Spec, r.Notes, dir))
 	}()
 	data, err := json.Marshal(shimRecord{PID: pid, Start: processStart(pid), Boot: bootID(), StartedAt: time.Now()})
 	if err == nil {
@@ -126,46 +135,58 @@ func (p *Place) tell(ctx context.Context, control *net.UnixConn, cfg Config) err
 }
 
 // shimFiles opens what every shim is started with, in the order of the fd
-// constants, and the starter's end of the control connection.
+// constants, and the starter's end of the control connection. The lock comes
+// first: whoever has it is alone with the container's files.
 func (p *Place) shimFiles(id string) (files []*os.File, control *net.UnixConn, err error) {
-	add := func(f *os.File, e error) {
-		if f != nil {
-			files = append(files, f)
+	var kept []*os.File // log, result, lock
+	for _, name := range []string{"log", "exit.json", "lock"} {
+		flag := os.O_RDWR | os.O_CREATE
+		if name == "log" {
+			flag |= os.O_APPEND
 		}
-		err = errors.Join(err, e)
+		f, err := p.root.OpenFile(filepath.Join(id, name), flag, 0o600)
+		if err != nil {
+			return kept, nil, problem.WrapAs(problem.Unavailable, err, "opening the container's files")
+		}
+		kept = append(kept, f)
 	}
-	pair, e := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM, 0)
-	if e != nil {
-		return nil, nil, problem.WrapAs(problem.Unavailable, e, "opening a control connection")
+	if err := p.takeLock(id, kept[2]); err != nil {
+		return kept, nil, err
+	}
+	listener, err := p.listen(id)
+	if err != nil {
+		return kept, nil, problem.WrapAs(problem.Unavailable, err, "making the shim's socket")
+	}
+	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM, 0)
+	if err != nil {
+		listener.Close()
+		return kept, nil, problem.WrapAs(problem.Unavailable, err, "opening a control connection")
 	}
 	syscall.CloseOnExec(pair[0])
 	syscall.CloseOnExec(pair[1])
 	mine := os.NewFile(uintptr(pair[0]), "control")
 	defer mine.Close()
-	files = append(files, os.NewFile(uintptr(pair[1]), "control"))
-	conn, e := net.FileConn(mine)
-	if e != nil {
-		return files, nil, e
-	}
-	control = conn.(*net.UnixConn)
-	add(p.listen(id))
-	for _, one := range []struct {
-		name string
-		flag int
-	}{{"log", os.O_APPEND}, {"exit.json", os.O_TRUNC}, {"lock", 0}} {
-		add(p.root.OpenFile(filepath.Join(id, one.name), os.O_WRONLY|os.O_CREATE|one.flag, 0o600))
-	}
+	files = append([]*os.File{os.NewFile(uintptr(pair[1]), "control"), listener}, kept...)
+	conn, err := net.FileConn(mine)
 	if err != nil {
-		return files, control, problem.WrapAs(problem.Unavailable, err, "opening the container's files")
+		return files, nil, problem.WrapAs(problem.Unavailable, err, "opening a control connection")
 	}
-	lock := files[len(files)-1]
+	return files, conn.(*net.UnixConn), nil
+}
+
+// takeLock takes a container's lock for its next shim.
+func (p *Place) takeLock(id string, lock *os.File) error {
 	for range 200 { // who looks whether we live holds it for a moment
-		if tryLock(lock, true) {
-			return files, control, nil
+		free := tryLock(lock, true)
+		if p.told(id) {
+			return errStarted // perhaps by the shim of a starter that is gone
+		}
+		if free {
+			return nil
 		}
 		time.Sleep(5 * time.Millisecond)
 	}
-	return files, control, problem.New(problem.Conflict, "another process starts container %s", id)
+	return problem.New(problem.Conflict, "another process starts container %s", id)
 }
 
 // listen makes the shim's socket. Its folder is reached through a descriptor,
@@ -209,7 +230,7 @@ func (p *Place) Wait(ctx context.Context, id string) (compute.Exit, error) {
 		switch s.State {
 		case compute.Exited:
 			return *s.Exit, nil
-		case compute.Running:
+		case compute.Running, compute.Starting:
 			p.hold(ctx, id, request{Op: "wait"})
 		default:
 			select { // another process may start it: look once a second

@@ -3,6 +3,7 @@ package shim
 import (
 	"bytes"
 	"os"
+	"os/exec"
 	"strconv"
 	"strings"
 	"syscall"
@@ -165,4 +166,31 @@ func killExactly(pid int, start string) {
 	if processStart(pid) == start {
 		unix.PidfdSendSignal(fd, syscall.SIGKILL, nil, 0) //nolint:errcheck // it may just have ended
 	}
+}
+
+// startReaped starts a shim and returns what waits for its end, without a
+// thread that sleeps for as long as the container lives.
+func startReaped(cmd *exec.Cmd) (pid int, wait func(), err error) {
+	pidfd := -1
+	cmd.SysProcAttr.PidFD = &pidfd
+	if err := cmd.Start(); err != nil {
+		return 0, nil, err
+	}
+	pid = cmd.Process.Pid
+	if pidfd < 0 || unix.SetNonblock(pidfd, true) != nil {
+		return pid, func() { cmd.Wait() }, nil //nolint:errcheck // the result is in exit.json
+	}
+	cmd.Process.Release() //nolint:errcheck // from here on pidfd is the process
+	return pid, func() {
+		f := os.NewFile(uintptr(pidfd), "shim")
+		defer f.Close()
+		conn, err := f.SyscallConn()
+		if err != nil {
+			return
+		}
+		conn.Read(func(uintptr) bool { //nolint:errcheck // it ends with the shim
+			got, err := syscall.Wait4(pid, nil, syscall.WNOHANG, nil)
+			return got == pid || (err != nil && err != syscall.EINTR)
+		})
+	}, nil
 }

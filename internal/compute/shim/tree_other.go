@@ -3,6 +3,7 @@
 package shim
 
 import (
+	"os/exec"
 	"syscall"
 	"time"
 
@@ -43,4 +44,11 @@ func killExactly(pid int, start string) {
 	if processStart(pid) == start {
 		syscall.Kill(pid, syscall.SIGKILL) //nolint:errcheck // it may just have ended
 	}
+}
+
+func startReaped(cmd *exec.Cmd) (pid int, wait func(), err error) {
+	if err := cmd.Start(); err != nil {
+		return 0, nil, err
+	}
+	return cmd.Process.Pid, func() { cmd.Wait() }, nil //nolint:errcheck // the result is in exit.json
 }
