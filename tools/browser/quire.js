@@ -31,7 +31,21 @@ export async function startQuire(options = {}) {
     lines.once("line", resolve);
     lines.once("close", () => resolve(""));
   });
+  // Runs outlive their server; those that a test left do not outlive the test.
+  let base = "", token = "";
+  async function cancelRuns() {
+    const ask = (method, target) => fetch(base + target, { method, headers: { Authorization: "token " + token } });
+    for (const state of base ? ["queued", "running"] : []) {
+      const answer = await ask("GET", "/api/runs?state=" + state).catch(() => null);
+      for (const run of answer?.ok ? (await answer.json()).runs ?? [] : []) await ask("POST", "/api/runs/" + run.id + "/cancel").catch(() => null);
+    }
+    await until("left runs to end", 20, async () => {
+      const answer = base && await ask("GET", "/api/runs?state=running").catch(() => null);
+      return !answer?.ok || ((await answer.json()).runs ?? []).length === 0;
+    });
+  }
   const stop = async () => {
+    await cancelRuns();
     child.kill("SIGTERM");
     const how = await ended;
     rmSync(data, { recursive: true, force: true });
@@ -42,6 +56,8 @@ export async function startQuire(options = {}) {
     throw new Error("quire up printed no address: " + first + "\n" + log);
   }
   const url = new URL(first);
+  base = url.origin;
+  token = url.searchParams.get("token");
   return {
     base: url.origin, signIn: first, token: url.searchParams.get("token"),
     // api calls the JSON API as the user does from a script.
