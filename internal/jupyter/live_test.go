@@ -1,0 +1,297 @@
+package jupyter
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/coder/websocket"
+
+	"quire/internal/kernel"
+	"quire/internal/kernel/kerneltest"
+	"quire/internal/kernel/wire"
+)
+
+func TestMain(m *testing.M) {
+	kerneltest.Main()
+	os.Exit(m.Run())
+}
+
+// startLive starts a fake kernel and a server of its channels alone; it returns
+// the address of the channels.
+func startLive(t *testing.T) (*live, string) {
+	t.Helper()
+	k, err := kernel.Start(t.Context(), kernel.Config{Spec: kerneltest.Spec(t, kerneltest.Options{}), RuntimeDir: t.TempDir()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	log := slog.New(slog.DiscardHandler)
+	l := newLive(k, "", t.TempDir(), log)
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		conn, err := accept(w, r, protocolV1)
+		if err != nil || conn == nil {
+			return
+		}
+		c := l.join(r.URL.Query().Get("session"))
+		c.serve(r.Context(), conn, framingFor(conn.Subprotocol()), func(ctx context.Context, m *wire.Message) { l.send(ctx, c, m) })
+	}))
+	t.Cleanup(func() {
+		if err := l.close(context.Background()); err != nil {
+			t.Error(err)
+		}
+		s.Close()
+	})
+	return l, s.URL
+}
+
+// A caller is a client of the channels in the default framing.
+type caller struct {
+	t    *testing.T
+	conn *websocket.Conn
+}
+
+func dial(t *testing.T, url, session string) *caller {
+	t.Helper()
+	conn, _, err := websocket.Dial(t.Context(), url+"/?session="+session, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	conn.SetReadLimit(-1)
+	t.Cleanup(func() { _ = conn.CloseNow() })
+	return &caller{t, conn}
+}
+
+// A heard is what a client sees of a message.
+type heard struct {
+	Channel string          `json:"channel"`
+	Type    string          `json:"msg_type"`
+	Parent  wire.Header     `json:"parent_header"`
+	Content json.RawMessage `json:"content"`
+}
+
+func (h heard) text() string {
+	var c struct{ Text string }
+	_ = json.Unmarshal(h.Content, &c)
+	return c.Text
+}
+
+func (c *caller) execute(id, code string) {
+	c.t.Helper()
+	frame, err := json.Marshal(map[string]any{
+		"channel": "shell", "parent_header": map[string]any{}, "metadata": map[string]any{}, "buffers": []any{},
+		"header":  map[string]string{"msg_id": id, "msg_type": "execute_request", "session": "s", "username": "", "version": "5.4", "date": ""},
+		"content": map[string]any{"code": code, "silent": false, "store_history": true, "allow_stdin": true},
+	})
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	if err := c.conn.Write(c.t.Context(), websocket.MessageText, frame); err != nil {
+		c.t.Fatal(err)
+	}
+}
+
+// next returns the next message, within 20 s.
+func (c *caller) next() heard {
+	c.t.Helper()
+	ctx, cancel := context.WithTimeout(c.t.Context(), 20*time.Second)
+	defer cancel()
+	_, frame, err := c.conn.Read(ctx)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	var h heard
+	if err := json.Unmarshal(frame, &h); err != nil {
+		c.t.Fatal(err)
+	}
+	return h
+}
+
+// until reads up to the first message of a type with a parent ("" is any).
+func (c *caller) until(kind, parent string) (heard, []heard) {
+	c.t.Helper()
+	var before []heard
+	for {
+		h := c.next()
+		if h.Type == kind && (parent == "" || h.Parent.MsgID == parent) {
+			return h, before
+		}
+		before = append(before, h)
+	}
+}
+
+// await polls for what nothing tells.
+func await(t *testing.T, what string, holds func() bool) {
+	t.Helper()
+	for end := time.Now().Add(20 * time.Second); !holds(); time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatal("waited 20 s for " + what)
+		}
+	}
+}
+
+func TestClientThatReadsNothingHoldsNobody(t *testing.T) {
+	t.Parallel()
+	_, url := startLive(t)
+	dial(t, url, "deaf") // never reads
+	c := dial(t, url, "b")
+	const count, size = 20000, 2000
+	c.execute("m", fmt.Sprintf("flood %d %d", count, size))
+	_, before := c.until("execute_reply", "m")
+	for {
+		if n := streams(before); n == count {
+			return
+		}
+		before = append(before, c.next())
+	}
+}
+
+func streams(all []heard) int {
+	n := 0
+	for _, h := range all {
+		if h.Type == "stream" {
+			n++
+		}
+	}
+	return n
+}
+
+func TestWhoComesBackGetsWhatWasMissed(t *testing.T) {
+	t.Parallel()
+	l, url := startLive(t)
+	c := dial(t, url, "a")
+	c.execute("m", "print before\nsleep 300ms\nflood 9000 1000\nprint after")
+	got := map[string]int{}
+	for got["before\n"] == 0 {
+		got[c.next().text()]++
+	}
+	// A client that reads answers pings: CloseRead does nothing else.
+	c.conn.CloseRead(t.Context())
+	cl := l.join("a")
+	await(t, "the confirmation", func() bool {
+		cl.mu.Lock()
+		defer cl.mu.Unlock()
+		return len(cl.sent) == 0
+	})
+	_ = c.conn.CloseNow()
+	await(t, "the kernel to be idle without clients", func() bool {
+		m := l.model()
+		return m.Connections == 0 && m.State == stateIdle
+	})
+	c = dial(t, url, "a")
+	_, before := c.until("execute_reply", "m")
+	for streams(before) < 9001 {
+		before = append(before, c.next())
+	}
+	last := ""
+	for _, h := range before {
+		if h.Type == "stream" {
+			last = h.text()
+			if last == "before\n" {
+				t.Error("what was confirmed came again")
+			}
+		}
+	}
+	if last != "after\n" {
+		t.Errorf("the last output is %.40q", last)
+	}
+}
+
+func TestWhatIsNotConfirmedComesAgain(t *testing.T) {
+	t.Parallel()
+	l, url := startLive(t)
+	c := dial(t, url, "a")
+	c.execute("m", "print once")
+	// Nothing is read, so that no ping is answered.
+	cl := l.join("a")
+	await(t, "the output to be sent", func() bool {
+		cl.mu.Lock()
+		defer cl.mu.Unlock()
+		return cl.written >= 5 // busy, input, output, reply, idle
+	})
+	_ = c.conn.CloseNow()
+	c = dial(t, url, "a")
+	kinds := map[string]int{}
+	for kinds["execute_reply"] == 0 || kinds["stream"] == 0 || kinds["status"] < 2 {
+		kinds[c.next().Type]++
+	}
+	if kinds["status"] != 2 || kinds["execute_input"] != 1 || kinds["stream"] != 1 || kinds["execute_reply"] != 1 {
+		t.Errorf("what came on the second connection: %v", kinds)
+	}
+}
+
+func TestDeathIsTold(t *testing.T) {
+	t.Parallel()
+	l, url := startLive(t)
+	c, other := dial(t, url, "a"), dial(t, url, "b")
+	c.execute("m", "print last\nexit 3")
+	c.execute("n", "print never")
+	failure, before := c.until("error", "m")
+	if streams(before) != 1 {
+		t.Errorf("what the kernel said before its end is not there: %v", before)
+	}
+	if !strings.Contains(string(failure.Content), "the kernel exited with code 3") {
+		t.Errorf("the error is %s", failure.Content)
+	}
+	reply, _ := c.until("execute_reply", "m")
+	if !strings.Contains(string(reply.Content), "KernelDied") {
+		t.Errorf("the reply is %s", reply.Content)
+	}
+	if reply, _ = c.until("execute_reply", "n"); !strings.Contains(string(reply.Content), `"aborted"`) {
+		t.Errorf("the reply to what waited is %s", reply.Content)
+	}
+	for {
+		status, _ := other.until("status", "")
+		if strings.Contains(string(status.Content), stateDead) {
+			if !strings.Contains(string(status.Content), "exited with code 3") {
+				t.Errorf("the status is %s", status.Content)
+			}
+			break
+		}
+	}
+	if m := l.model(); m.State != stateDead || !strings.Contains(m.Reason, "exited with code 3") {
+		t.Errorf("the model is %+v", m)
+	}
+	c.execute("o", "print late")
+	if reply, _ = c.until("execute_reply", "o"); !strings.Contains(string(reply.Content), "KernelDied") {
+		t.Errorf("the reply of a dead kernel is %s", reply.Content)
+	}
+	if err := l.again(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	c.execute("p", "print alive")
+	if h, _ := c.until("stream", "p"); h.text() != "alive\n" {
+		t.Errorf("after the restart: %s", h.Content)
+	}
+	if m := l.model(); m.Reason != "" || m.State == stateDead {
+		t.Errorf("the model after the restart is %+v", m)
+	}
+}
+
+func TestRepliesGoToWhoAsked(t *testing.T) {
+	t.Parallel()
+	_, url := startLive(t)
+	a, b := dial(t, url, "a"), dial(t, url, "b")
+	a.execute("m", "input who?")
+	if h, _ := a.until("input_request", "m"); h.Channel != "stdin" {
+		t.Errorf("the question came on %s", h.Channel)
+	}
+	answer := `{"channel":"stdin","header":{"msg_id":"i","msg_type":"input_reply","session":"s","version":"5.4"},"parent_header":{},"metadata":{},"content":{"value":"ann"}}`
+	if err := a.conn.Write(t.Context(), websocket.MessageText, []byte(answer)); err != nil {
+		t.Fatal(err)
+	}
+	a.until("execute_reply", "m")
+	b.execute("n", "print b")
+	_, before := b.until("execute_reply", "n")
+	for _, h := range before {
+		if h.Channel != "iopub" {
+			t.Errorf("%s of another client came on %s", h.Type, h.Channel)
+		}
+	}
+}
