@@ -329,9 +329,12 @@ func TestKilledServer(t *testing.T) {
 	one.leave()
 	two.leave()
 	b.start(t, killed)
+	fresh := b.connect(t, nil)
+	if got := fresh.source(2); got != want {
+		t.Errorf("after the kill the last cell is %q, want %q", got, want)
+	}
 	one.edit(func(cells *ydoc.Array) { cells.Map(1).Text("source").Append(" offline") })
 	back := b.connect(t, one.doc)
-	fresh := b.connect(t, nil)
 	fresh.waitFor("the offline edit", func() bool { return fresh.source(1) == "# Title offline" })
 	if n := fresh.doc.Array(rootCells).Len(); n != 3 || fresh.source(2) != want {
 		t.Errorf("%d cells, the last %q", n, fresh.source(2))
@@ -340,6 +343,31 @@ func TestKilledServer(t *testing.T) {
 		t.Error("the history has another name after a restart")
 	}
 	waitFor(t, "the file has it", func() bool { return b.notebook(t).Cells[1].Source == "# Title offline" })
+}
+
+// TestBuiltTwiceIsTheSame builds one file's document on two servers that know
+// nothing of each other: put together, it has each cell once.
+func TestBuiltTwiceIsTheSame(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.save(t, sample)
+	one := b.connect(t, nil)
+	b.start(t, filepath.Join(t.TempDir(), "other"))
+	two := b.connect(t, nil)
+	one.mu.Lock()
+	update, err := one.doc.Update(nil)
+	one.mu.Unlock()
+	if err != nil {
+		t.Fatal(err)
+	}
+	two.mu.Lock()
+	defer two.mu.Unlock()
+	if err := two.doc.Apply(update, "server"); err != nil {
+		t.Fatal(err)
+	}
+	if n := two.doc.Array(rootCells).Len(); n != 3 {
+		t.Errorf("it has %d cells, want 3", n)
+	}
 }
 
 // TestOutsideChangesAreMerged saves like a plain Jupyter client while others edit.
@@ -509,8 +537,10 @@ func TestSlowClient(t *testing.T) {
 	}
 	c.edit(func(cells *ydoc.Array) { cells.Map(0).Set("junk", "end") })
 	other.waitFor("the end", func() bool { return other.doc.Array(rootCells).Map(0).String("junk") == "end" })
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+	defer cancel()
 	for err = nil; err == nil; {
-		_, err = slow.Next(t.Context())
+		_, err = slow.Next(ctx)
 	}
 	var refusal *Refusal
 	if !errors.As(err, &refusal) || refusal.Code != codeSlow {
