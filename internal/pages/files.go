@@ -104,6 +104,7 @@ func (s *site) viewNotebook(w http.ResponseWriter, r *http.Request, e contents.E
 	opts.Actions = []viewer.Action{
 		{Label: "Run with parameters", URL: s.to("/run/") + at + pinned, Primary: true},
 		{Label: "Clone to my workspace", URL: s.to("/clone/") + at + pinned, Post: true},
+		{Label: "Schedule", URL: s.to("/schedule/") + at},
 		{Label: "Runs", URL: s.to("/runs?notebook=") + url.QueryEscape(e.Path)},
 		{Label: "Versions", URL: s.to("/versions/") + at},
 		downloads(s.to("/view/")+at, pinned),

@@ -22,6 +22,7 @@ import (
 	"quire/internal/contents"
 	"quire/internal/problem"
 	"quire/internal/run"
+	"quire/internal/schedule"
 	"quire/internal/search"
 	"quire/internal/viewer"
 )
@@ -38,7 +39,9 @@ type Config struct {
 	Runs     *run.Runs
 	Sessions *auth.Sessions
 	Search   *search.Index
-	Version  string
+	// Schedules are what fires by itself; without them there are no pages of it.
+	Schedules *schedule.Schedules
+	Version   string
 	// QuotaBytes is how much a workspace may hold; 0 is no limit.
 	QuotaBytes int64
 	Now        func() time.Time // time.Now when nil
@@ -99,6 +102,9 @@ func Register(rt *api.Router, cfg Config) {
 	rt.Handle("POST /runs/{id}/clone", page, s.cloneRun)
 	rt.Handle("POST /runs/{id}/cancel", page, s.cancel)
 	rt.Handle("POST /runs/{id}/retry", page, s.retry)
+	if cfg.Schedules != nil {
+		s.registerSchedules(rt)
+	}
 }
 
 // A view is what every template gets.
@@ -138,22 +144,26 @@ func escapePath(p string) string {
 }
 
 var funcs = template.FuncMap{
-	"ago":      ago,
-	"stamp":    func(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05 UTC") },
-	"iso":      func(t time.Time) string { return t.UTC().Format(time.RFC3339) },
-	"bytes":    byteSize,
-	"escape":   escapePath,
-	"duration": duration,
-	"sign":     sign,
-	"word":     word,
-	"class":    class,
-	"base":     path.Base,
-	"micros":   func(t time.Time) string { return t.UTC().Format("2006-01-02T15:04:05.000000Z") },
-	"clock":    func(t time.Time) string { return t.UTC().Format("15:04:05.000") },
-	"short":    short,
-	"plus":     func(a, b int) int { return a + b },
-	"marked":   marked,
-	"inc":      func(n int) int { return n + 1 },
+	"ago":       ago,
+	"stamp":     func(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05 UTC") },
+	"iso":       func(t time.Time) string { return t.UTC().Format(time.RFC3339) },
+	"bytes":     byteSize,
+	"escape":    escapePath,
+	"duration":  duration,
+	"sign":      sign,
+	"word":      word,
+	"class":     class,
+	"base":      path.Base,
+	"micros":    func(t time.Time) string { return t.UTC().Format("2006-01-02T15:04:05.000000Z") },
+	"clock":     func(t time.Time) string { return t.UTC().Format("15:04:05.000") },
+	"short":     short,
+	"plus":      func(a, b int) int { return a + b },
+	"marked":    marked,
+	"inc":       func(n int) int { return n + 1 },
+	"fireSign":  func(s schedule.State) string { return sign(fireState(s)) },
+	"fireClass": func(s schedule.State) string { return class(fireState(s)) },
+	"fireWord":  fireWord,
+	"laneWord":  laneWord,
 }
 
 // A look is the templates for a server whose pages are under a base path.
@@ -174,7 +184,7 @@ func parseLook(base string) look {
 		"hitURL": func(h search.Hit) string { return base + hitPath(h) },
 	}
 	all := look{}
-	for _, name := range []string{"login", "workspace", "rename", "trash", "versions", "diff", "runform", "runs", "run", "error", "stream", "search", "discover"} {
+	for _, name := range []string{"login", "workspace", "rename", "trash", "versions", "diff", "runform", "runs", "run", "error", "stream", "search", "discover", "schedules", "schedule", "scheduleform"} {
 		all[name] = template.Must(template.New("layout.html").Funcs(funcs).Funcs(links).ParseFS(templateFiles, "template/layout.html", "template/"+name+".html"))
 	}
 	return all

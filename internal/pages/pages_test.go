@@ -26,6 +26,7 @@ import (
 	"quire/internal/db/sqlite"
 	"quire/internal/pages"
 	"quire/internal/run"
+	"quire/internal/schedule"
 	"quire/internal/search"
 	"quire/internal/storage/mem"
 )
@@ -132,12 +133,13 @@ func (l *launcher) Launch(_ context.Context, dir string) error {
 
 type bundle struct {
 	*testing.T
-	router   *api.Router
-	volume   *contents.Volume
-	runs     *run.Runs
-	launcher *launcher
-	cookie   string
-	mux      *http.ServeMux // knows the routes
+	router    *api.Router
+	volume    *contents.Volume
+	runs      *run.Runs
+	launcher  *launcher
+	cookie    string
+	mux       *http.ServeMux // knows the routes
+	schedules *schedule.Schedules
 }
 
 func setup(t *testing.T) *bundle {
@@ -184,8 +186,9 @@ func setup(t *testing.T) *bundle {
 	b.router = api.NewRouter(api.Config{Sessions: sessions, Hosts: []string{host}, ErrorPage: pages.ErrorPage("")})
 	api.RegisterRuns(b.router, b.runs)
 	api.RegisterContents(b.router, b.volume)
+	b.schedules = schedule.New(schedule.Config{Store: d, Runs: b.runs, User: d.User})
 	pages.Register(b.router, pages.Config{
-		Volume: b.volume, Runs: b.runs, Sessions: sessions, Search: index, QuotaBytes: 1 << 30,
+		Volume: b.volume, Runs: b.runs, Schedules: b.schedules, Sessions: sessions, Search: index, QuotaBytes: 1 << 30,
 	})
 	b.mux = http.NewServeMux()
 	for _, route := range b.router.Routes() {

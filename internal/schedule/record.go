@@ -126,6 +126,9 @@ type Backfill struct {
 	Counts map[State]int `json:"counts"`
 }
 
+// Open reports whether some of its fires are not over.
+func (b Backfill) Open() bool { return b.Counts[Due]+b.Counts[Running] > 0 }
+
 // A View is what a change of a schedule sees and what it wants, in one
 // transaction.
 type View struct {
