@@ -35,7 +35,9 @@ func checkpointOf(v contents.Version) checkpoint {
 // checkpoints lists those versions that Jupyter's clients may name.
 func (h contentsRoutes) checkpoints(w http.ResponseWriter, r *http.Request, t target) error {
 	all, err := h.volume.Checkpoints(r.Context(), user(r), t.full())
-	if err != nil {
+	// Of what is not there there are none, as Jupyter's server has it: JupyterLab
+	// asks for those of the old name while a file is being renamed.
+	if err != nil && !problem.Is(err, problem.NotFound) {
 		return err
 	}
 	list := []checkpoint{}
