@@ -161,8 +161,13 @@ func showSchedule(p Process, s schedule.Schedule, err error, asJSON bool) error 
 	}
 	w := tabwriter.NewWriter(p.Stdout, 0, 0, 2, ' ', 0)
 	lines := [][2]string{
-		{"schedule", s.Name}, {"state", state}, {"fires", s.Definition.Describe()}, {"strategy", string(s.Definition.Strategy)},
-		{"missed slots", string(s.Definition.CatchUp)}, {"owner", s.Owner}, {"revision", fmt.Sprint(s.Revision)},
+		{"schedule", s.Name},
+		{"state", state},
+		{"fires", s.Definition.Describe()},
+		{"strategy", string(s.Definition.Strategy)},
+		{"missed slots", string(s.Definition.CatchUp)},
+		{"owner", s.Owner},
+		{"revision", fmt.Sprint(s.Revision)},
 	}
 	for _, step := range s.Definition.Steps {
 		source := "latest: as it is when it fires"

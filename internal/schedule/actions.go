@@ -82,7 +82,7 @@ func (s *Schedules) Pause(ctx context.Context, u auth.User, name, reason string)
 		if err != nil {
 			return err
 		}
-		m := &machine{view: v, now: now, table: table, newID: func() string { return run.NewID(now) }, changed: map[string]bool{}}
+		m := &machine{view: v, now: now, table: table, changed: map[string]bool{}}
 		m.recordSlots()
 		for i := range v.Add {
 			if v.Add[i].State == Due {
@@ -115,7 +115,7 @@ func (s *Schedules) Resume(ctx context.Context, u auth.User, name string) (Sched
 		if err != nil {
 			return err
 		}
-		m := &machine{view: v, now: now, table: table, newID: func() string { return run.NewID(now) }}
+		m := &machine{view: v, now: now, table: table}
 		by := c.PausedBy
 		if by == "" {
 			by = "Quire"
@@ -145,9 +145,9 @@ func (s *Schedules) RunNow(ctx context.Context, u auth.User, name, key string) (
 		return Fire{}, err
 	}
 	now := s.now()
+	lane, slot := LaneManual+"/"+key, now.Truncate(time.Second)
 	f := Fire{
-		ID: run.NewID(now), Schedule: found.ID, Slot: now.Truncate(time.Second), Lane: LaneManual + "/" + key, State: Due, Count: 1,
-		By: u.Name, Created: now,
+		ID: fireID(found.ID, lane, slot), Schedule: found.ID, Slot: slot, Lane: lane, State: Due, Count: 1, By: u.Name, Created: now,
 	}
 	err = s.change(ctx, found.ID, func(v *View) error {
 		old, ok, err := v.Find("", f.Lane)
@@ -227,7 +227,7 @@ func (s *Schedules) Backfill(ctx context.Context, u auth.User, name string, req 
 		b.Schedule = v.Schedule.ID
 		v.Backfill, v.Backfills = append(v.Backfill, b), append(v.Backfills, b)
 		for _, slot := range slots {
-			v.Add = append(v.Add, Fire{ID: run.NewID(now), Schedule: b.Schedule, Slot: slot, Lane: b.ID, State: Due, Count: 1, By: u.Name, Created: now})
+			v.Add = append(v.Add, Fire{ID: fireID(b.Schedule, b.ID, slot), Schedule: b.Schedule, Slot: slot, Lane: b.ID, State: Due, Count: 1, By: u.Name, Created: now})
 		}
 		return nil
 	})

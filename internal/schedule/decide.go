@@ -13,15 +13,15 @@ const maxMissed = 500
 
 // decide is the whole of the decision about a schedule: it notes what ended,
 // records the slots that came, starts the fires whose turn it is, and says when
-// to look again. It is a pure function of the view, the time and newID, so that
-// the simulation can drive it. Runs to ask for are tasks that are Ready; runs to
+// to look again. It is a pure function of the view and the time, so that the
+// simulation can drive it. Runs to ask for are tasks that are Ready; runs to
 // stop are those of tasks with Stop.
-func decide(v *View, now time.Time, newID func() string) error {
+func decide(v *View, now time.Time) error {
 	table, err := v.Schedule.Definition.Timetable()
 	if err != nil {
 		return err
 	}
-	m := &machine{view: v, now: now, table: table, newID: newID, changed: map[string]bool{}}
+	m := &machine{view: v, now: now, table: table, changed: map[string]bool{}}
 	m.recordSlots()
 	for i := range m.view.Live {
 		m.advance(&m.view.Live[i])
@@ -41,7 +41,6 @@ type machine struct {
 	view    *View
 	now     time.Time
 	table   *Timetable
-	newID   func() string
 	changed map[string]bool // fires that are not as they were
 	again   time.Time       // the earliest time at which something else is due
 }
@@ -100,7 +99,7 @@ func (m *machine) slots(from, to time.Time) (newest []time.Time, dropped int, fi
 }
 
 func (m *machine) newFire(slot time.Time, lane string) Fire {
-	return Fire{ID: m.newID(), Schedule: m.view.Schedule.ID, Slot: slot.UTC(), Lane: lane, State: Due, Count: 1, Created: m.now}
+	return Fire{ID: fireID(m.view.Schedule.ID, lane, slot), Schedule: m.view.Schedule.ID, Slot: slot.UTC(), Lane: lane, State: Due, Count: 1, Created: m.now}
 }
 
 func (m *machine) skipMany(from, to time.Time, n int, reason string) {

@@ -2,7 +2,10 @@ package schedule
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
+	"fmt"
 	"time"
 
 	"quire/internal/run"
@@ -85,6 +88,13 @@ type Fire struct {
 	// Definition is what it runs by, kept from its start.
 	Definition *Definition      `json:"-"`
 	Pinned     map[string]int64 `json:"-"`
+}
+
+// fireID is the id of the record of a slot: whoever makes it makes the same one,
+// and so asks for the same runs.
+func fireID(schedule, lane string, slot time.Time) string {
+	sum := sha256.Sum256(fmt.Appendf(nil, "%s\x00%s\x00%d", schedule, lane, slot.UnixMicro()))
+	return hex.EncodeToString(sum[:16])
 }
 
 // A Task is one notebook of a fire.

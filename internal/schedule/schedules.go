@@ -180,7 +180,7 @@ func (s *Schedules) change(ctx context.Context, id string, first func(*View) err
 				m.heed(a)
 			}
 			touched := m.changed
-			if err := decide(v, now, func() string { return run.NewID(now) }); err != nil {
+			if err := decide(v, now); err != nil {
 				return err
 			}
 			v.putTouched(touched)
@@ -370,7 +370,7 @@ func (s *Schedules) Apply(ctx context.Context, u auth.User, text []byte) (applie
 		if err != nil {
 			return err
 		}
-		m := &machine{view: v, now: now, table: table, newID: func() string { return run.NewID(now) }, changed: map[string]bool{}}
+		m := &machine{view: v, now: now, table: table, changed: map[string]bool{}}
 		m.recordSlots()
 		c.Revision, c.Text, c.Definition, c.Pinned, c.Updated = c.Revision+1, string(text), d, pinned, now
 		v.Revised, applied = true, *c
