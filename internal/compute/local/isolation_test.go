@@ -175,6 +175,15 @@ func probeKernel(try func(string, func() error)) {
 			return os.WriteFile(path, []byte("x"), 0o644)
 		})
 	}
+	for _, path := range []string{"/", "/usr", "/etc", "/proc/sys", "/proc/irq"} {
+		try("have a writable mount at "+path, func() error {
+			var s unix.Statfs_t
+			if err := unix.Statfs(path, &s); err != nil || s.Flags&unix.ST_RDONLY != 0 {
+				return fmt.Errorf("read-only, %v", err)
+			}
+			return nil
+		})
+	}
 	try("read the kernel's memory", func() error {
 		data := make([]byte, 1)
 		f, err := os.Open("/proc/kcore")
