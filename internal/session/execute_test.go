@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -282,4 +283,17 @@ func TestInterruptedByRestart(t *testing.T) {
 		again := runner{client: back}
 		return strings.Contains(again.outputs(0), "KernelDied:the server ended") && again.state(0) == stateIdle
 	})
+}
+
+func testBlobs(t testing.TB) *blobs {
+	t.Helper()
+	root, err := os.OpenRoot(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = root.Close() })
+	if err := root.Mkdir(blobDir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	return &blobs{root: root}
 }

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"log/slog"
 	"math/rand/v2"
+	"runtime/debug"
 	"sync"
 	"time"
 
@@ -114,16 +115,27 @@ func (r *Room) run(ctx context.Context) {
 	for r.err == nil {
 		select {
 		case do := <-r.mail:
-			do()
-			r.drain()
+			r.guard(func() { do(); r.drain() })
 		case <-tick.C:
-			r.turn()
+			r.guard(r.turn)
 		case <-ctx.Done():
 			r.err = &Refusal{Code: codeGoingAway, Reason: "the server is stopping"}
 		}
 		r.flush()
 	}
 	r.finish()
+}
+
+// guard ends this room, and not the server, when a document that nobody foresaw
+// makes the program fail. What was acknowledged is in the log.
+func (r *Room) guard(do func()) {
+	defer func() {
+		if fault := recover(); fault != nil {
+			r.out, r.after = nil, nil
+			r.fail(problem.New(problem.Internal, "%v\n%s", fault, debug.Stack()))
+		}
+	}()
+	do()
 }
 
 // drain takes what has come meanwhile, so that one write to the disk serves many.

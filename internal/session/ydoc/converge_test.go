@@ -221,7 +221,7 @@ func editOnce(d *Doc, r *rand.Rand) {
 	}
 }
 
-const rounds = 400
+const rounds = 320
 
 // TestConvergesWithYjs lets replicas here, in yjs and in JupyterLab's own model
 // of a notebook edit at once, hands each the others' updates in any order, some

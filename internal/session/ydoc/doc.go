@@ -30,8 +30,9 @@ const (
 	MaxClient = 1<<53 - 1
 	// MaxDepth is how deep maps, arrays and texts may nest in one another.
 	MaxDepth = 64
-	// MaxValueDepth is how deep arrays and objects may nest in one plain value.
-	MaxValueDepth = 1024
+	// MaxValueDepth is how deep arrays and objects may nest in one plain value; a
+	// notebook that holds it is below its own limit then.
+	MaxValueDepth = 900
 	// MaxStructs is how many items a document may hold, the deleted ones included.
 	MaxStructs = 4 << 20
 	// MaxPending is how many items and deletions may wait for what they build on.
