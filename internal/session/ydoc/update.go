@@ -26,7 +26,7 @@ func (d *Doc) Apply(update []byte, origin any) error {
 	}
 	d.begin(origin, false)
 	defer d.end()
-	d.work = 1<<20 + 8*len(update)
+	d.work = 1<<23 + 8*len(update)
 	err := d.takeIn(incoming, order, deleted)
 	if err != nil {
 		d.DropPending() // it may hold the rest of this update
