@@ -110,7 +110,7 @@ func (c *client) serve(ctx context.Context, conn *websocket.Conn, f framing, han
 		defer cancel()
 		c.confirm(ctx, conn)
 	})
-	if err := c.sendAll(ctx, conn, f); err != nil && ctx.Err() == nil {
+	if err := c.sendAll(ctx, conn, f); ctx.Err() == nil {
 		c.log.LogAttrs(ctx, slog.LevelDebug, "client connection ended", slog.String("session", clip(c.session, 64)), slog.String("err", err.Error()))
 	}
 	cancel()
@@ -155,7 +155,8 @@ func (c *client) receive(ctx context.Context, conn *websocket.Conn, f framing, h
 	}
 }
 
-// sendAll sends what is not confirmed, and then what waits.
+// sendAll sends what is not confirmed, and then what waits, until an error ends
+// it.
 func (c *client) sendAll(ctx context.Context, conn *websocket.Conn, f framing) error {
 	for _, m := range c.unconfirmed() {
 		if err := c.write(ctx, conn, f, m); err != nil {
