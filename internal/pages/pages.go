@@ -19,7 +19,9 @@ import (
 
 	"quire/internal/api"
 	"quire/internal/auth"
+	"quire/internal/compute"
 	"quire/internal/contents"
+	"quire/internal/job"
 	"quire/internal/problem"
 	"quire/internal/run"
 	"quire/internal/schedule"
@@ -41,7 +43,9 @@ type Config struct {
 	Search   *search.Index
 	// Schedules are what fires by itself; without them there are no pages of it.
 	Schedules *schedule.Schedules
-	Version   string
+	// Jobs are the containers; without them the pages of containers say so.
+	Jobs    *job.Jobs
+	Version string
 	// QuotaBytes is how much a workspace may hold; 0 is no limit.
 	QuotaBytes int64
 	Now        func() time.Time // time.Now when nil
@@ -70,6 +74,7 @@ func Register(rt *api.Router, cfg Config) {
 	rt.Handle("POST /login", public, s.login)
 	rt.Handle("POST /logout", page, s.logout)
 	rt.Handle("GET /static/{name}", api.Policy{Access: api.Public}, s.static)
+	s.registerJobs(rt)
 	// Files.
 	rt.Handle("GET /view/{path...}", page, s.view)
 	rt.Handle("GET /frame/{path...}", page, s.frame)
@@ -164,6 +169,8 @@ var funcs = template.FuncMap{
 	"fireClass": func(s schedule.State) string { return class(fireState(s)) },
 	"fireWord":  fireWord,
 	"laneWord":  laneWord,
+	"size":      compute.FormatBytes,
+	"cpu":       compute.FormatCPU,
 }
 
 // A look is the templates for a server whose pages are under a base path.
@@ -184,7 +191,7 @@ func parseLook(base string) look {
 		"hitURL": func(h search.Hit) string { return base + hitPath(h) },
 	}
 	all := look{}
-	for _, name := range []string{"login", "workspace", "rename", "trash", "versions", "diff", "runform", "runs", "run", "error", "stream", "search", "discover", "schedules", "schedule", "scheduleform"} {
+	for _, name := range []string{"login", "workspace", "rename", "trash", "versions", "diff", "runform", "runs", "run", "error", "stream", "search", "discover", "schedules", "schedule", "scheduleform", "compute", "job", "launch"} {
 		all[name] = template.Must(template.New("layout.html").Funcs(funcs).Funcs(links).ParseFS(templateFiles, "template/layout.html", "template/"+name+".html"))
 	}
 	return all
