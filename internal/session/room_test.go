@@ -10,6 +10,7 @@ import (
 	"reflect"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -650,4 +651,33 @@ func TestBaseIsWhatTheClientSaw(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestRoomStaysWhileItsKernelRuns: nobody is there, and the room ends only when
+// the kernel has.
+func TestRoomStaysWhileItsKernelRuns(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.save(t, sample)
+	var asked atomic.Int32
+	var runs atomic.Bool
+	runs.Store(true)
+	b.cfg.Busy = func(path string) bool {
+		if path == nbPath {
+			asked.Add(1)
+		}
+		return runs.Load()
+	}
+	c := b.connect(t, nil)
+	c.leave()
+	room, err := b.Open(t.Context(), c.info.Room())
+	if err != nil {
+		t.Fatal(err)
+	}
+	waitFor(t, "the room looked thrice whether its kernel runs", func() bool { return asked.Load() >= 3 })
+	if room.ending() {
+		t.Error("the room ended while its kernel ran")
+	}
+	runs.Store(false)
+	waitFor(t, "the room ends", room.ending)
 }
