@@ -2,11 +2,13 @@ package pages
 
 import (
 	"crypto/rand"
+	"fmt"
 	"net/http"
 	"net/url"
 	"strconv"
 	"strings"
 
+	"quire/internal/compute"
 	"quire/internal/notebook"
 	"quire/internal/parameter"
 	"quire/internal/problem"
@@ -40,14 +42,19 @@ func (f field) Describes() string {
 
 // A runForm is the form that turns a notebook into a run.
 type runForm struct {
-	Path     string
-	Version  int64
-	Pinned   bool // an older version was asked for
-	Fields   []field
-	Extra    string // further parameters, as a JSON object
-	Timeout  string
-	Retries  string
-	Tags     string
+	Path    string
+	Version int64
+	Pinned  bool // an older version was asked for
+	Fields  []field
+	Extra   string // further parameters, as a JSON object
+	Timeout string
+	Retries string
+	Tags    string
+
+	Containers                      bool   // whether a run can have one
+	CPUs, Memory, GPUs              string // of its container; all empty is none
+	CPURange, MemoryRange, GPURange string
+
 	Nonce    string // makes sending the form twice one run
 	Preview  string // source of the injected cell
 	Previews bool
@@ -192,6 +199,7 @@ func (f *runForm) take(values url.Values) {
 	}
 	f.Extra, f.Timeout, f.Retries = strings.TrimSpace(values.Get("extra")), values.Get("timeout"), values.Get("retries")
 	f.Tags = values.Get("tags")
+	f.CPUs, f.Memory, f.GPUs = values.Get("cpus"), values.Get("memory"), values.Get("gpus")
 	if nonce := values.Get("nonce"); nonce != "" && len(nonce) <= 64 {
 		f.Nonce = nonce
 	}
@@ -325,6 +333,26 @@ func (f *runForm) request(set parameter.Set) (run.Request, error) {
 		}
 		return n
 	}
+	if f.CPUs+f.Memory+f.GPUs != "" {
+		size := compute.Resources{GPUs: whole("GPUs", f.GPUs)}
+		for _, one := range []struct {
+			what, typed string
+			unit        int64
+			to          *int64
+		}{{"CPUs", f.CPUs, 1000, &size.CPUMilli}, {"memory", f.Memory, compute.GiB, &size.MemoryBytes}} {
+			if one.typed == "" {
+				continue
+			}
+			const most = 1e6
+			n, parseErr := strconv.ParseFloat(strings.TrimSpace(one.typed), 64)
+			if parseErr != nil || n <= 0 || n > most {
+				err = problem.New(problem.Invalid, "container: %s: want a number above 0", one.what)
+				continue
+			}
+			*one.to = int64(n * float64(one.unit))
+		}
+		req.Container = &size
+	}
 	req.TimeoutSeconds, req.Retries = whole("time limit", f.Timeout), int(whole("retries", f.Retries))
 	return req, err
 }
@@ -363,6 +391,13 @@ func (s *site) formFor(r *http.Request) (*runForm, error) {
 		return nil, err
 	}
 	f := formOf(p, number, nb)
+	if s.cfg.Jobs != nil {
+		limits := s.cfg.Jobs.Profile(user(r)).Limits
+		f.Containers = true
+		f.CPURange = fmt.Sprintf("%d to %d", limits.CPUMilli.Min/1000, limits.CPUMilli.Max/1000)
+		f.MemoryRange = fmt.Sprintf("%d to %d GB", limits.MemoryBytes.Min/compute.GiB, limits.MemoryBytes.Max/compute.GiB)
+		f.GPURange = fmt.Sprintf("%d to %d", limits.GPUs.Min, limits.GPUs.Max)
+	}
 	f.Pinned = r.URL.Query().Get("version") != ""
 	return f, nil
 }

@@ -1,0 +1,101 @@
+package run
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+
+	"quire/internal/engine"
+)
+
+// TestHostileSpool: what a container puts into its spool does not make the
+// server read anything else, wait, or signal a process.
+func TestHostileSpool(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	secret := filepath.Join(dir, "secret.ipynb")
+	if err := os.WriteFile(secret, []byte(`{"nbformat":4,"nbformat_minor":5,"metadata":{},"cells":[{"cell_type":"markdown","id":"a","metadata":{},"source":"secret"}]}`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{outputFile, resultFile, eventsFile, lockFile, "." + outputFile + ".quire-journal"} {
+		sp := spool(filepath.Join(dir, "link-"+name))
+		if err := os.Mkdir(string(sp), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Symlink(secret, sp.path(name)); err != nil {
+			t.Fatal(err)
+		}
+		if got, err := sp.containedOutput("", true); err == nil {
+			t.Errorf("%s is a link: read %d cells", name, len(got.Cells))
+		}
+		if _, ok, err := sp.result(); ok || name == resultFile && err == nil {
+			t.Errorf("%s is a link: there is a result", name)
+		}
+		lock, err := sp.hold()
+		if err == nil {
+			_ = lock.Close()
+		}
+		if name == lockFile && err == nil {
+			t.Error("the lock is a link, and was taken")
+		}
+		if sp.alive() {
+			t.Errorf("%s is a link: the attempt lives", name)
+		}
+	}
+	sp := spool(filepath.Join(dir, "pipe"))
+	if err := os.Mkdir(string(sp), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{outputFile, resultFile} {
+		if err := syscall.Mkfifo(sp.path(name), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := sp.containedOutput("", true); err == nil {
+		t.Error("a pipe was read as an output")
+	}
+	if _, ok, err := sp.result(); ok || err == nil {
+		t.Error("a pipe was read as a result")
+	}
+}
+
+// TestContainedOutput: the output says why its run was stopped where that is
+// not the notebook's doing, and only when it is final.
+func TestContainedOutput(t *testing.T) {
+	t.Parallel()
+	sp := spool(t.TempDir())
+	text := `{"nbformat":4,"nbformat_minor":5,"metadata":{},"cells":[{"cell_type":"markdown","id":"a","metadata":{},"source":"x"}]}`
+	if err := os.WriteFile(sp.path(outputFile), []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	reason := outOfMemory + ": limit 4 GiB, peak 4 GiB"
+	for _, tt := range []struct {
+		reason string
+		final  bool
+		want   int
+	}{{reason, true, 2}, {reason, false, 1}, {"exited with code 1", true, 1}} {
+		nb, err := sp.containedOutput(tt.reason, tt.final)
+		if err != nil || len(nb.Cells) != tt.want {
+			t.Fatalf("%+v: %v, %v", tt, nb, err)
+		}
+		if tt.want == 2 && (!strings.Contains(nb.Cells[0].Source, reason) || nb.Metadata.Object("quire").String("reason") != reason) {
+			t.Errorf("the output does not say why: %q", nb.Cells[0].Source)
+		}
+	}
+	if left, _, err := engine.ReadFile(sp.path(outputFile)); err != nil || len(left.Cells) != 1 {
+		t.Errorf("the spool's own output was changed: %v", err)
+	}
+}
+
+func TestWorkspaceOf(t *testing.T) {
+	t.Parallel()
+	for path, want := range map[string]string{
+		"users/ann/a.ipynb": "users/ann", "users/ann/x/a.ipynb": "users/ann", "shared/a.ipynb": "shared", "mounts/lake/a.ipynb": "", "a.ipynb": "",
+	} {
+		if got := workspaceOf(path); got != want {
+			t.Errorf("%s: got %q, want %q", path, got, want)
+		}
+	}
+}
