@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"sync"
@@ -61,6 +62,7 @@ func Main() int {
 	if err := hideMemory(); err != nil {
 		return exitTrouble
 	}
+	debug.SetGCPercent(50)
 	k := &keeper{
 		exit:     os.NewFile(fdExit, "exit"),
 		children: make(map[int]chan<- syscall.WaitStatus),

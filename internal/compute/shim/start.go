@@ -83,7 +83,7 @@ func (p *Place) start(ctx context.Context, r record) (err error) {
 	defer closeAll(launch.Files)
 	cmd := exec.Command(p.executable, Command)
 	cmd.Args[0] = "quire"
-	cmd.Env = []string{"GOMAXPROCS=2", "GODEBUG=madvdontneed=1"}
+	cmd.Env = []string{"GOMAXPROCS=2", "GODEBUG=madvdontneed=1", "GOGC=off"} // the shim collects once it has begun
 	cmd.Dir = "/"
 	cmd.SysProcAttr = launch.Attr
 	cmd.ExtraFiles = append(files, launch.Files...)
