@@ -70,7 +70,7 @@ func (b *bundle) schedulePage(at string) {
 		}
 		b.post(at, form, http.StatusSeeOther)
 	}
-	see("at 30 2 * * *, America/New_York", "later changes are not taken", "It has not fired yet")
+	see("every day at 02:30, America/New_York", "later changes are not taken", "It has not fired yet")
 	act("do", "pause", "reason", evil)
 	see("Paused by ann")
 	if list := b.get("/schedules", http.StatusOK); !strings.Contains(list, "Resume nightly") {

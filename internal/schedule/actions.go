@@ -358,7 +358,11 @@ func (d Definition) Describe() string {
 	for _, t := range d.Triggers {
 		switch {
 		case t.Cron != "":
-			all = append(all, "at "+t.Cron)
+			c, err := ParseCron(t.Cron)
+			if err != nil {
+				c.text = t.Cron
+			}
+			all = append(all, c.words())
 		case t.EverySeconds > 0:
 			all = append(all, "every "+words(t.EverySeconds))
 		default:

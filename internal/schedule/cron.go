@@ -439,3 +439,37 @@ func monthsOf(set uint64) string {
 	}
 	return time.Month(bits.TrailingZeros64(set)).String()
 }
+
+// words are the crons that most people write, in words; "at" and the cron for
+// the others.
+func (c Cron) words() string {
+	f := strings.Fields(c.text)
+	if whole, ok := macros[strings.ToLower(c.text)]; ok {
+		f = strings.Fields(whole)
+	}
+	if len(f) != 5 || f[3] != "*" || !digits(f[0]) {
+		return "at " + c.text
+	}
+	minute, _ := strconv.Atoi(f[0])
+	if f[1] == "*" && f[2] == "*" && f[4] == "*" {
+		return fmt.Sprintf("every hour at minute %d", minute)
+	}
+	hour, err := strconv.Atoi(f[1])
+	if err != nil || !digits(f[1]) {
+		return "at " + c.text
+	}
+	clock := fmt.Sprintf(" at %02d:%02d", hour, minute)
+	switch dow := strings.ToLower(f[4]); {
+	case f[2] == "*" && dow == "*":
+		return "every day" + clock
+	case f[2] == "*" && (dow == "mon-fri" || dow == "1-5"):
+		return "every weekday" + clock
+	case f[2] == "*" && bits.OnesCount64(c.dow.set) == 1 && c.dow.last == 0 && c.dow.nth == [6]uint64{}:
+		return "every " + time.Weekday(bits.TrailingZeros64(c.dow.set)).String() + clock
+	case strings.EqualFold(f[2], "l") && dow == "*":
+		return "on the last day of each month" + clock
+	case digits(f[2]) && dow == "*":
+		return "on day " + f[2] + " of each month" + clock
+	}
+	return "at " + c.text
+}

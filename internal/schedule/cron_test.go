@@ -401,3 +401,24 @@ func TestFarYears(t *testing.T) {
 		at = next
 	}
 }
+
+func TestWords(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct{ cron, want string }{
+		{"30 2 * * *", "every day at 02:30"},
+		{"0 6 * * mon-fri", "every weekday at 06:00"},
+		{"0 6 * * 7", "every Sunday at 06:00"},
+		{"5 * * * *", "every hour at minute 5"},
+		{"0 6 L * *", "on the last day of each month at 06:00"},
+		{"0 6 1 * *", "on day 1 of each month at 06:00"},
+		{"@daily", "every day at 00:00"},
+		{"*/5 * * * *", "at */5 * * * *"},
+		{"0 6 * * 5#3", "at 0 6 * * 5#3"},
+		{"0 6 1 1 *", "at 0 6 1 1 *"},
+		{"0 6 13 * 5", "at 0 6 13 * 5"},
+	} {
+		if got := mustCron(t, tt.cron).words(); got != tt.want {
+			t.Errorf("%s: %q, want %q", tt.cron, got, tt.want)
+		}
+	}
+}

@@ -4,6 +4,7 @@ import (
 	"math/bits"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 	_ "time/tzdata" // zones where the system has none; there is no other way to bring them
 
@@ -17,12 +18,20 @@ func LoadZone(name string) (*time.Location, error) {
 	if name == "" || name == "UTC" {
 		return time.UTC, nil
 	}
+	if zone, ok := loaded.Load(name); ok {
+		return zone.(*time.Location), nil //nolint:forcetypeassert // nothing else is stored
+	}
 	zone, err := time.LoadLocation(name)
 	if err != nil || strings.EqualFold(name, "local") {
 		return nil, problem.New(problem.Invalid, "time zone %q is not known: want an IANA name such as Europe/Berlin or America/New_York", name)
 	}
+	loaded.Store(name, zone)
 	return zone, nil
 }
+
+// loaded are the zones that were asked for, by name: each is a file, and there
+// are some 600.
+var loaded sync.Map
 
 // A stretch is a part of a local day in which the clock runs evenly: wall-clock
 // time is UTC plus offset.
