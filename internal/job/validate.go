@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"unicode"
 	"unicode/utf8"
 
@@ -31,14 +32,20 @@ const (
 // DefaultGroup is the capacity group of a job that names none.
 const DefaultGroup = "DEFAULT"
 
+// The forms of names. Their repeats are counted, which makes them slow to compile:
+// that is done for the first descriptor, not at the start of every command.
 var (
-	emailForm   = regexp.MustCompile(`^[^@\s]{1,64}@[^@\s]{1,190}$`)
-	imageForm   = regexp.MustCompile(`^[a-zA-Z0-9./_\-]{1,255}$`)
-	tagForm     = regexp.MustCompile(`^[a-zA-Z0-9._-]{1,128}$`)
-	digestForm  = regexp.MustCompile(`^[a-z0-9]+:[0-9a-fA-F]{32,128}$`)
-	groupForm   = regexp.MustCompile(`^[a-zA-Z0-9._-]{0,75}$`)
-	secGroupFor = regexp.MustCompile(`^sg-[a-zA-Z0-9_-]{1,100}$`)
+	emailForm   = form(`^[^@\s]{1,64}@[^@\s]{1,190}$`)
+	imageForm   = form(`^[a-zA-Z0-9./_\-]{1,255}$`)
+	tagForm     = form(`^[a-zA-Z0-9._-]{1,128}$`)
+	digestForm  = form(`^[a-z0-9]+:[0-9a-fA-F]{32,128}$`)
+	groupForm   = form(`^[a-zA-Z0-9._-]{0,75}$`)
+	secGroupFor = form(`^sg-[a-zA-Z0-9_-]{1,100}$`)
 )
+
+func form(expr string) func() *regexp.Regexp {
+	return sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(expr) })
+}
 
 var networkModes = []string{"", "UnknownNetworkMode", "Ipv4Only", "Ipv6AndIpv4", "Ipv6AndIpv4Fallback", "Ipv6Only", "HighScale"}
 
@@ -160,7 +167,7 @@ func (d Descriptor) validateNames(p compute.Profile, v *compute.Violations) {
 	case n > most:
 		v.Add("applicationName", "%d characters are above the maximum of %d", n, most)
 	}
-	if d.Owner.TeamEmail != "" && !emailForm.MatchString(d.Owner.TeamEmail) {
+	if d.Owner.TeamEmail != "" && !emailForm().MatchString(d.Owner.TeamEmail) {
 		v.Add("owner.teamEmail", "it is not an email address")
 	}
 	for _, c := range []struct{ field, value string }{
@@ -169,7 +176,7 @@ func (d Descriptor) validateNames(p compute.Profile, v *compute.Violations) {
 		{"jobGroupInfo.detail", d.JobGroupInfo.Detail},
 		{"jobGroupInfo.sequence", d.JobGroupInfo.Sequence},
 	} {
-		if !groupForm.MatchString(c.value) {
+		if !groupForm().MatchString(c.value) {
 			v.Add(c.field, "want at most 75 letters, digits, and . _ -")
 		}
 	}
@@ -299,7 +306,7 @@ func (c Container) validateImage(v *compute.Violations) {
 	if i == (Image{}) {
 		return
 	}
-	if !imageForm.MatchString(i.Name) || strings.HasPrefix(i.Name, "-") {
+	if !imageForm().MatchString(i.Name) || strings.HasPrefix(i.Name, "-") {
 		v.Add("container.image.name", "want 1 to 255 letters, digits, and . / _ -")
 	}
 	switch {
@@ -307,9 +314,9 @@ func (c Container) validateImage(v *compute.Violations) {
 		v.Add("container.image.tag", "a tag or a digest is needed")
 	case i.Tag != "" && i.Digest != "":
 		v.Add("container.image.tag", "a tag or a digest, not both")
-	case i.Tag != "" && !tagForm.MatchString(i.Tag):
+	case i.Tag != "" && !tagForm().MatchString(i.Tag):
 		v.Add("container.image.tag", "want 1 to 128 letters, digits, and . _ -")
-	case i.Digest != "" && !digestForm.MatchString(i.Digest):
+	case i.Digest != "" && !digestForm().MatchString(i.Digest):
 		v.Add("container.image.digest", "want ALGORITHM:HEX with 32 digits or more")
 	}
 }
@@ -319,7 +326,7 @@ func (s *SecurityProfile) validate(v *compute.Violations) {
 		v.Add("container.securityProfile.securityGroups", "%d are above the maximum of %d", len(s.SecurityGroups), maxSecurityGroups)
 	}
 	for i, g := range s.SecurityGroups {
-		if !secGroupFor.MatchString(g) {
+		if !secGroupFor().MatchString(g) {
 			v.Add("container.securityProfile.securityGroups["+strconv.Itoa(i)+"]", "want sg-...")
 		}
 	}
