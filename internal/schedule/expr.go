@@ -174,6 +174,7 @@ type env struct {
 	slot     time.Time
 	item     json.RawMessage
 	outputs  map[string]map[string]json.RawMessage // step -> name -> value
+	none     map[string]bool                       // steps whose foreach had no element: every value is an empty list
 }
 
 // fill puts values in place of the expressions of a JSON value.
@@ -263,7 +264,10 @@ func (e env) value(x expression) (any, error) {
 	case head == "steps":
 		step, name, _ := strings.Cut(rest, ".")
 		v, ok := e.outputs[step][name]
-		if !ok {
+		switch {
+		case !ok && e.none[step]:
+			return []any{}, nil
+		case !ok:
 			return nil, problem.New(problem.Invalid, "{{ %s }}: step %s recorded no %q", x.name, step, name)
 		}
 		return v, nil

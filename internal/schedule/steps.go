@@ -324,13 +324,16 @@ func (m *machine) env(f *Fire) env {
 	if err != nil {
 		table = m.table
 	}
-	e := env{schedule: m.view.Schedule.Name, table: table, slot: f.Slot, outputs: map[string]map[string]json.RawMessage{}}
+	e := env{schedule: m.view.Schedule.Name, table: table, slot: f.Slot, outputs: map[string]map[string]json.RawMessage{}, none: map[string]bool{}}
 	for _, step := range f.Definition.Steps {
 		outputs := map[string]json.RawMessage{}
 		lists := map[string][]json.RawMessage{}
 		for _, t := range f.Tasks {
 			if t.Step != step.Name {
 				continue
+			}
+			if step.Foreach != nil && t.Index < 0 && t.State == Succeeded {
+				e.none[step.Name] = true
 			}
 			for name, v := range t.Outputs {
 				outputs[name] = v
