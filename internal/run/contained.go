@@ -184,7 +184,10 @@ func (s *Runs) lookContained(ctx context.Context, sp spool, a Attempt, res Resul
 	case hasResult && res.Fence == a.Fence:
 		o = outcome{state: res.State, reason: res.Reason, result: res.Engine, at: res.At, start: res.Start, usage: &f.usage}
 		if f.memory != "" && res.State == Failed {
-			o.reason = f.memory + " (" + res.Reason + ")"
+			o.reason = f.memory
+			if !strings.Contains(res.Reason, outOfMemory) { // the notebook failed of something else besides
+				o.reason += " (" + res.Reason + ")"
+			}
 		}
 	case f.never:
 		o.state = Failed
