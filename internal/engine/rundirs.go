@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"errors"
 	"fmt"
 	"io/fs"
 	"os"
@@ -47,9 +48,15 @@ func (d *runDirs) private(base string) (string, error) {
 			_ = lock.Close()
 			continue
 		}
-		d.locks = append(d.locks, lock)
 		dir := filepath.Join(root, "run")
-		return dir, os.Mkdir(dir, 0o700)
+		if err := os.Mkdir(dir, 0o700); errors.Is(err, fs.ErrNotExist) {
+			_ = lock.Close() // taken for a stale one, and gone, before we had the lock
+			continue
+		} else if err != nil {
+			return "", errors.Join(err, lock.Close(), os.RemoveAll(root))
+		}
+		d.locks = append(d.locks, lock)
+		return dir, nil
 	}
 }
 
