@@ -100,7 +100,7 @@ func (c *caller) execute(id, code string) {
 // next returns the next message, within 20 s.
 func (c *caller) next() heard {
 	c.t.Helper()
-	ctx, cancel := context.WithTimeout(c.t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(c.t.Context(), 60*time.Second)
 	defer cancel()
 	_, frame, err := c.conn.Read(ctx)
 	if err != nil {
@@ -129,9 +129,9 @@ func (c *caller) until(kind, parent string) (heard, []heard) {
 // await polls for what nothing tells.
 func await(t *testing.T, what string, holds func() bool) {
 	t.Helper()
-	for end := time.Now().Add(20 * time.Second); !holds(); time.Sleep(5 * time.Millisecond) {
+	for end := time.Now().Add(60 * time.Second); !holds(); time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(end) {
-			t.Fatal("waited 20 s for " + what)
+			t.Fatal("waited 60 s for " + what)
 		}
 	}
 }

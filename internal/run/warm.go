@@ -22,7 +22,7 @@ import (
 const (
 	warmDelay   = 2 * time.Second // after a start or a hand-over, the machine is left to others
 	warmStart   = time.Minute     // for a process to say that its kernel waits
-	warmAnswer  = 2 * time.Second // for a process to take an attempt
+	warmAnswer  = 5 * time.Second // for a process to take an attempt
 	warmBackoff = 5 * time.Minute // at most, after processes that did not start
 	warmLogs    = ".warm"         // in Dir: the logs of processes that wait
 )

@@ -120,7 +120,11 @@ func TestMemoryLimit(t *testing.T) {
 	if exit.PeakMemoryBytes > 64*compute.MiB || exit.PeakMemoryBytes < 60*compute.MiB {
 		t.Errorf("peak %d", exit.PeakMemoryBytes)
 	}
-	if took > time.Second {
+	limit := time.Second
+	if raceEnabled {
+		limit *= 3 // this process is many times slower
+	}
+	if took > limit {
 		t.Errorf("it took %v", took)
 	}
 	if err := os.WriteFile(filepath.Join(in.work, "done"), nil, 0o644); err != nil {
@@ -373,7 +377,7 @@ func TestNothingLeaks(t *testing.T) {
 	var after map[string]int
 	for range 100 { // the kernel lets go of devices and processes a little later
 		after = counted(t, in.dir)
-		if after["loops"] == 0 && countGoroutines() <= goroutines+2 {
+		if after["loops"] == 0 && after["children"] <= before["children"] && countGoroutines() <= goroutines+2 {
 			break
 		}
 		time.Sleep(20 * time.Millisecond)
