@@ -42,7 +42,9 @@ func newNotebookCommand(p Process) *cobra.Command {
 				return err
 			}
 			// Requests are answered from here on: the listener is open.
-			fmt.Fprintln(p.Stdout, n.SignInURL())
+			if cfg.Socket == "" {
+				fmt.Fprintln(p.Stdout, n.SignInURL())
+			}
 			return errors.Join(n.Serve(cmd.Context()), n.Close())
 		},
 	}
@@ -56,6 +58,9 @@ func newNotebookCommand(p Process) *cobra.Command {
 	f.BoolVar(&cfg.InsecureBehindProxy, "insecure-behind-proxy", false, "answer on other addresses than loopback without TLS: a proxy in front adds it")
 	f.IntVar(&cfg.Warm, "warm", 0, "started kernels that wait, for each kernelspec in use; -1 is none (default 1)")
 	f.BoolVar(&cfg.NoTerminals, "no-terminals", false, "no shells")
+	f.DurationVar(&cfg.Idle, "idle", 0, "end when for so long nobody was connected and nothing ran (default never)")
+	f.StringVar(&cfg.Socket, "socket", "", "Unix socket to answer on instead: for the platform")
+	_ = f.MarkHidden("socket")
 	f.BoolVar(&verbose, "verbose", false, "log every request")
 	return withExit(cmd, "0 asked to stop, 1 error, 2 usage")
 }

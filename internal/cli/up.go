@@ -45,6 +45,7 @@ func newUpCommand(p Process) *cobra.Command {
 	f.StringVar(&cfg.Listen, "listen", "", "HOST:PORT to answer on; port 0 picks a free one (default 127.0.0.1:8888)")
 	f.StringVar(&cfg.Data, "data", "", "directory for everything that is kept (default quire in your data directory)")
 	f.StringVar(&cfg.User, "user", "", "name of the local user (default your own)")
+	f.DurationVar(&cfg.NotebookIdle, "notebook-idle", 0, "how long a notebook server with nobody there goes on; -1s is for ever (default 1h)")
 	f.BoolVar(&verbose, "verbose", false, "log every request")
 	return withExit(cmd, "0 asked to stop, 1 error, 2 usage")
 }
@@ -56,7 +57,7 @@ func serve(ctx context.Context, p Process, cfg server.Config, level slog.Level) 
 		return problem.Wrap(err, "finding this program")
 	}
 	log := slog.New(slog.NewTextHandler(p.Stderr, &slog.HandlerOptions{Level: level}))
-	s, err := server.New(ctx, cfg, server.Options{Log: log, Version: version, Command: []string{self, "attempt"}})
+	s, err := server.New(ctx, cfg, server.Options{Log: log, Version: version, Command: []string{self, "attempt"}, Notebook: []string{self, "notebook"}})
 	if err != nil {
 		return err
 	}

@@ -18,8 +18,8 @@ import (
 	"quire/internal/problem"
 )
 
-// protocolVersion is the version of Jupyter's server whose API this is.
-const protocolVersion = "2.21.0"
+// ProtocolVersion is the version of Jupyter's server whose API this is.
+const ProtocolVersion = "2.21.0"
 
 // settingsDir holds the sections of /api/config, below Config.State.
 const settingsDir = "settings"
@@ -53,7 +53,7 @@ func (s *Server) registerOpen(rt *api.Router) {
 
 // version is what clients look at to see that this is a Jupyter server.
 func (s *Server) version(w http.ResponseWriter, _ *http.Request) error {
-	return api.WriteJSON(w, http.StatusOK, map[string]string{"version": protocolVersion, "quire": s.cfg.Version})
+	return api.WriteJSON(w, http.StatusOK, map[string]string{"version": ProtocolVersion, "quire": s.cfg.Version})
 }
 
 func (s *Server) status(w http.ResponseWriter, _ *http.Request) error {

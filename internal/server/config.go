@@ -47,6 +47,10 @@ type Config struct {
 	// so that a first cell runs at once: 1 to 16, some 60 MB each; -1 is none.
 	// Default 1.
 	WarmRuns int `yaml:"warmRuns"`
+	// NotebookIdle is how long a person's notebook server goes on when nobody is
+	// connected and no kernel or terminal does anything; -1s is for ever. A kernel
+	// that is busy is never ended. Default 1h.
+	NotebookIdle time.Duration `yaml:"notebookIdle"`
 	// KeepRuns is how long ended runs are kept; 0 is for ever.
 	KeepRuns time.Duration `yaml:"keepRuns"`
 	// QuotaBytes is how much a workspace may hold; 0 is no limit.
@@ -102,6 +106,9 @@ func (c *Config) Validate() error {
 	}
 	if c.WarmRuns < -1 || c.WarmRuns > 16 {
 		wrong = append(wrong, "warmRuns: must be between 1 and 16, or -1 for none")
+	}
+	if c.NotebookIdle == 0 {
+		c.NotebookIdle = time.Hour
 	}
 	if c.KeepRuns < 0 {
 		wrong = append(wrong, "keepRuns: must be 0 or more")

@@ -57,6 +57,13 @@ type NotebookConfig struct {
 	Warm int
 	// NoTerminals leaves shells out.
 	NoTerminals bool
+	// Socket is the path of a Unix socket to answer on, instead of Listen: for a
+	// platform that passes requests on. The host is then localhost, and no address
+	// to open is known. Default: none.
+	Socket string
+	// Idle ends the server when for so long nobody was connected and no kernel or
+	// terminal did anything; a kernel that is busy is never ended. Default: never.
+	Idle time.Duration
 }
 
 var baseURLPattern = regexp.MustCompile(`^(/[A-Za-z0-9][A-Za-z0-9._~@+-]*)*$`)
@@ -103,6 +110,7 @@ type Notebook struct {
 	cfg  NotebookConfig
 	base *Server // data directory, records, volume, token, listener
 	jup  *jupyter.Server
+	idle *idleWatch
 	stop context.CancelCauseFunc
 	done context.Context
 }
@@ -168,6 +176,7 @@ func (n *Notebook) open(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	n.idle = &idleWatch{limit: n.cfg.Idle, busy: n.jup.Busy, active: n.jup.LastActivity}
 	return n.listen()
 }
 
@@ -185,26 +194,35 @@ func findLab() string {
 func (n *Notebook) listen() error {
 	s := n.base
 	var err error
-	s.listener, err = net.Listen("tcp", s.cfg.Listen)
-	if s.cfg.anyPort && errors.Is(err, syscall.EADDRINUSE) {
-		s.listener, err = net.Listen("tcp", "127.0.0.1:0")
+	if n.cfg.Socket != "" {
+		s.listener, err = listenSocket(n.cfg.Socket)
+	} else {
+		s.listener, err = net.Listen("tcp", s.cfg.Listen)
+		if s.cfg.anyPort && errors.Is(err, syscall.EADDRINUSE) {
+			s.listener, err = net.Listen("tcp", "127.0.0.1:0")
+		}
 	}
 	if err != nil {
 		return problem.WrapAs(problem.Unavailable, err, "listening on %s", s.cfg.Listen)
 	}
+	rt := n.routes()
 	s.http = &http.Server{
-		Handler: n.routes(), ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10,
+		Handler: n.idle.counted(rt, isWatching), ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10,
 		ErrorLog: slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
 	}
+	s.http.RegisterOnShutdown(rt.EndStreams)
 	return nil
 }
 
-func (n *Notebook) routes() http.Handler {
+func (n *Notebook) routes() *api.Router {
 	s := n.base
-	port := fmt.Sprint(s.listener.Addr().(*net.TCPAddr).Port)
-	hosts := append([]string{
-		net.JoinHostPort("127.0.0.1", port), net.JoinHostPort("localhost", port), net.JoinHostPort("::1", port),
-	}, s.cfg.Hosts...)
+	hosts := []string{socketHost}
+	if addr, ok := s.listener.Addr().(*net.TCPAddr); ok {
+		port := fmt.Sprint(addr.Port)
+		hosts = append([]string{
+			net.JoinHostPort("127.0.0.1", port), net.JoinHostPort("localhost", port), net.JoinHostPort("::1", port),
+		}, s.cfg.Hosts...)
+	}
 	m := newMetrics(func(context.Context) (map[run.State]int, error) { return nil, nil })
 	m.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "quire_kernels", Help: "Kernels that clients have started.",
@@ -214,12 +232,16 @@ func (n *Notebook) routes() http.Handler {
 	api.RegisterHealth(rt, s.ready)
 	api.RegisterWorkspace(rt, s.volume, s.cfg.User)
 	n.jup.Register(rt)
+	n.registerSaves(rt)
 	return rt
 }
 
 // SignInURL is the address to open: it carries the token, and is printed once
-// and never logged.
+// and never logged. It is empty for a server on a socket.
 func (n *Notebook) SignInURL() string {
+	if n.cfg.Socket != "" {
+		return ""
+	}
 	return strings.TrimSuffix(n.base.URL(), "/") + n.cfg.BaseURL + "/?token=" + n.base.token
 }
 
@@ -230,11 +252,26 @@ func (n *Notebook) Serve(ctx context.Context) error {
 	s.http.BaseContext = func(net.Listener) context.Context { return context.WithoutCancel(ctx) }
 	failed := make(chan error, 1)
 	go func() { failed <- s.http.Serve(s.listener) }()
+	watching, seen := context.WithCancel(ctx)
+	defer seen()
+	idle := make(chan bool, 1)
+	go func() { idle <- n.idle.wait(watching) }()
+	reason := "it was asked to stop"
 	select {
 	case err := <-failed:
 		return problem.WrapAs(problem.Unavailable, err, "serving")
 	case <-ctx.Done():
 	case <-n.done.Done():
+	case <-idle:
+		if ctx.Err() == nil {
+			reason = fmt.Sprintf("nobody was connected and nothing ran for %v", n.cfg.Idle)
+		}
+	}
+	s.log.LogAttrs(ctx, slog.LevelInfo, "notebook server ends", slog.String("reason", reason))
+	if n.cfg.Socket != "" {
+		if err := os.WriteFile(s.data(endedFile), []byte(reason), 0o600); err != nil {
+			s.log.LogAttrs(ctx, slog.LevelWarn, "the reason was not kept", slog.String("err", err.Error()))
+		}
 	}
 	closing := make(chan error, 1)
 	go func() { closing <- n.jup.Close() }()

@@ -52,6 +52,7 @@ func (b *bundle) do(method, path string, header map[string]string) *httptest.Res
 // added here with thought.
 var open = map[string]bool{
 	"GET /healthz": true, "GET /readyz": true, "GET /{$}": true, "GET /login": true, "POST /login": true, "GET /static/{name}": true,
+	"GET /user/{user}/api": true, "GET /user/{user}/login": true, "POST /user/{user}/login": true,
 }
 
 var wildcard = regexp.MustCompile(`\{[^}]*\}`)

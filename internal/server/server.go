@@ -48,6 +48,7 @@ type Server struct {
 	warm      *run.Warm // nil when no process waits for runs
 	schedules *schedule.Schedules
 	index     *search.Index
+	spawn     *spawner
 	sessions  *auth.Sessions
 	listener  net.Listener
 	router    *api.Router
@@ -63,6 +64,9 @@ type Options struct {
 	Version string
 	// Command is this binary and the subcommand that runs an attempt.
 	Command []string
+	// Notebook is this binary and the subcommand that serves a folder to Jupyter
+	// clients. Without it no notebook servers are started.
+	Notebook []string
 }
 
 // shutdownGrace is how long requests may take to end when the server stops.
@@ -117,6 +121,10 @@ func (s *Server) open(ctx context.Context, opt Options) error {
 	})
 	s.schedules = s.newSchedules()
 	s.index = &search.Index{Store: s.db, Volume: s.volume, Log: s.log}
+	s.spawn = newSpawner(&spawner{
+		dir: s.data("notebooks"), files: s.data("files"), command: opt.Notebook, base: s.cfg.BasePath, idle: s.cfg.NotebookIdle,
+		volume: s.volume, users: s.db, log: s.log,
+	})
 	s.listener, err = net.Listen("tcp", s.cfg.Listen)
 	if s.cfg.anyPort && errors.Is(err, syscall.EADDRINUSE) {
 		s.listener, err = net.Listen("tcp", "127.0.0.1:0")
@@ -276,6 +284,7 @@ func (s *Server) routes() *api.Router {
 		api.RegisterJobs(rt, s.jobs)
 	}
 	api.RegisterContents(rt, s.volume)
+	s.registerNotebooks(rt)
 	api.RegisterSearch(rt, s.index)
 	api.RegisterCommuter(rt, s.index)
 	api.RegisterOpenAPI(rt, s.version)
@@ -315,6 +324,10 @@ func (s *Server) Serve(ctx context.Context) error {
 		return err
 	}
 	defer s.schedules.Stop()
+	if err := s.spawn.start(ctx); err != nil {
+		return err
+	}
+	defer s.spawn.stop()
 	defer s.index.Stop()
 	defer s.keepReserve(ctx)()
 	if s.warm != nil {
@@ -351,6 +364,9 @@ func (s *Server) Close() error {
 		if err := s.listener.Close(); !errors.Is(err, net.ErrClosed) {
 			errs = append(errs, err)
 		}
+	}
+	if s.spawn != nil {
+		s.spawn.stop()
 	}
 	if s.volume != nil {
 		errs = append(errs, s.volume.Close())
