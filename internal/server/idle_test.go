@@ -1,0 +1,71 @@
+package server
+
+import (
+	"context"
+	"net/http"
+	"net/http/httptest"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// TestIdleServerEnds takes an hour of a clock of its own: who is connected and
+// what runs keep a server, and an hour after both it ends, not before.
+func TestIdleServerEnds(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		begin := time.Now()
+		busy := ""
+		active := begin
+		watch := &idleWatch{limit: time.Hour, busy: func() string { return busy }, active: func() time.Time { return active }}
+		ended := make(chan time.Time, 1)
+		go func() {
+			if watch.wait(t.Context()) {
+				ended <- time.Now()
+			}
+		}()
+		leave := make(chan struct{})
+		handler := watch.counted(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { <-leave }),
+			func(r *http.Request) bool { return r.URL.Path == "/watch" })
+		ask := func(path string) {
+			handler.ServeHTTP(httptest.NewRecorder(), httptest.NewRequestWithContext(t.Context(), "GET", path, http.NoBody))
+		}
+		go ask("/socket") // a browser is there
+		go ask("/watch")  // the platform is too, which does not count
+		still := func(why string) {
+			t.Helper()
+			synctest.Wait()
+			select {
+			case at := <-ended:
+				t.Fatalf("it ended after %v, although %s", at.Sub(begin), why)
+			default:
+			}
+		}
+		time.Sleep(3 * time.Hour)
+		still("a browser is connected")
+		close(leave)
+		synctest.Wait()
+		left := time.Now()
+		busy = "kernel x is busy"
+		time.Sleep(3 * time.Hour)
+		still("a kernel is busy")
+		active, busy = time.Now(), ""
+		time.Sleep(59 * time.Minute)
+		still("a kernel was busy 59 minutes ago")
+		if at := <-ended; at.Sub(active) > time.Hour+time.Hour/idleLooks {
+			t.Errorf("it ended %v after its last activity and %v after its last client: want an hour", at.Sub(active), at.Sub(left))
+		}
+	})
+}
+
+func TestServerWithoutLimitStays(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		watch := &idleWatch{busy: func() string { return "" }, active: time.Now}
+		ctx, cancel := context.WithTimeout(t.Context(), 1000*time.Hour)
+		defer cancel()
+		if watch.wait(ctx) {
+			t.Error("it ended")
+		}
+	})
+}

@@ -1,0 +1,167 @@
+package server
+
+import (
+	"context"
+	"encoding/json"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"quire/internal/auth"
+)
+
+// token adds a user with a workspace and returns an access token of theirs.
+func (b *bundle) user(t *testing.T, name string) string {
+	t.Helper()
+	u := auth.User{Name: name}
+	secret := auth.NewSecret()
+	for _, err := range []error{b.db.PutUser(t.Context(), u), b.volume.AddWorkspace(name), b.sessions.SetToken(t.Context(), secret, u)} {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	return secret
+}
+
+// TestNotebookServersAreOnesOwn asks for one's own, another's and nobody's
+// notebook server, as a person and as an administrator.
+func TestNotebookServersAreOnesOwn(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	// SetToken keeps one token per user, so that each person has theirs.
+	tokens := map[string]string{"ann": b.token, "bob": b.user(t, "bob"), "carl": b.user(t, "carl")}
+	for _, tt := range []struct {
+		who, method, path string
+		want              int
+	}{
+		{"bob", "GET", "/user/carl/api/kernels", 403},
+		{"bob", "GET", "/user/carl/api/kernels/x/channels", 403},
+		{"bob", "GET", "/user/carl/lab", 403},
+		{"bob", "GET", "/user/carl/", 403},
+		{"bob", "POST", "/user/carl/api/shutdown", 403},
+		{"bob", "GET", "/user/nobody/api/kernels", 403},
+		{"bob", "GET", "/api/users/carl/server", 403},
+		{"bob", "DELETE", "/api/users/carl/server", 403},
+		{"bob", "GET", "/api/users/bob/server", 200},
+		{"bob", "GET", "/user/bob/lab", 503}, // this test's platform starts none
+		// An administrator looks and stops, and does not work in it.
+		{"ann", "GET", "/user/bob/api/kernels", 403},
+		{"ann", "GET", "/user/bob/lab/tree/x.ipynb", 403},
+		{"ann", "GET", "/user/bob/logout", 403},
+		{"ann", "GET", "/api/users/bob/server", 200},
+		{"ann", "DELETE", "/api/users/bob/server", 204},
+		{"ann", "GET", "/user/nobody/api/kernels", 404},
+		{"ann", "GET", "/user/nobody/lab", 404},
+		{"ann", "GET", "/user/%2e%2e/lab", 404},
+		{"ann", "GET", "/user/a%2Fb/lab", 404},
+		{"ann", "GET", "/api/users/nobody/server", 404},
+		{"ann", "GET", "/api/users/%2e%2e/server", 404},
+	} {
+		w := b.do(tt.method, tt.path, map[string]string{"Authorization": "token " + tokens[tt.who]})
+		if w.Code != tt.want {
+			t.Errorf("%s: %s %s: %d, want %d: %s", tt.who, tt.method, tt.path, w.Code, tt.want, w.Body)
+		}
+	}
+	if entries, _ := os.ReadDir(b.data("notebooks")); len(entries) > 1 { // bob's, who asked for his
+		t.Errorf("others were made too: %v", entries)
+	}
+}
+
+// TestNotebookServerSeesNoSecretOfThePlatform passes requests on to a server that
+// writes down what it was sent, and tries to act on the browser.
+func TestNotebookServerSeesNoSecretOfThePlatform(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	p := b.spawn.of("ann")
+	if err := os.MkdirAll(p.dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	own := auth.NewSecret()
+	for name, text := range map[string]string{"token": own + "\n", baseFile: ""} {
+		if err := os.WriteFile(filepath.Join(p.dir, name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	listener, err := listenSocket(filepath.Join(p.dir, socketFile))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if info, err := os.Stat(filepath.Join(p.dir, socketFile)); err != nil || info.Mode().Perm() != 0o600 {
+		t.Errorf("the socket is open to others: %v %v", info, err)
+	}
+	fake := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if strings.HasSuffix(r.URL.Path, savesPath) {
+			w.WriteHeader(http.StatusNotFound)
+			return
+		}
+		h := w.Header()
+		h.Set("Set-Cookie", b.router.CookieName()+"=stolen; Path=/")
+		h.Set("Clear-Site-Data", `"cookies"`)
+		h.Set("X-Content-Type-Options", "sniff")
+		h.Set("Content-Security-Policy", "default-src 'self'")
+		body, _ := io.ReadAll(r.Body)
+		_ = json.NewEncoder(w).Encode(map[string]any{"header": r.Header, "uri": r.RequestURI, "host": r.Host, "body": string(body)})
+	})}
+	served := make(chan error, 1)
+	go func() { served <- fake.Serve(listener) }()
+	t.Cleanup(func() { _ = fake.Close(); <-served })
+
+	cookie, _, err := b.sessions.SignIn(t.Context(), b.token)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := httptest.NewRequestWithContext(context.Background(), "POST", "/user/ann/api/some%2Fthing?a=1&token="+b.token, strings.NewReader("body"))
+	r.Host = b.listener.Addr().String()
+	r.Header.Set("Authorization", "token "+b.token)
+	r.Header.Set("Cookie", b.router.CookieName()+"="+cookie+"; _xsrf=0123456789abcdef")
+	r.Header.Set("X-Xsrftoken", "0123456789abcdef")
+	r.Header.Set("Origin", "http://"+r.Host)
+	r.Header.Set("Referer", "http://"+r.Host+"/?token="+b.token)
+	w := httptest.NewRecorder()
+	b.router.ServeHTTP(w, r)
+	seen := w.Body.String()
+	for name, secret := range map[string]string{"the token": b.token, "the cookie": cookie, "the XSRF cookie": "0123456789abcdef"} {
+		if strings.Contains(seen, secret) {
+			t.Errorf("the notebook server was sent %s: %s", name, seen)
+		}
+	}
+	for _, want := range []string{"token " + own, `"uri":"/user/ann/api/some%2Fthing?a=1"`, `"host":"localhost"`, `"body":"body"`} {
+		if !strings.Contains(seen, want) {
+			t.Errorf("the notebook server was not sent %s: %s", want, seen)
+		}
+	}
+	for name, want := range map[string]string{
+		"Set-Cookie": "", "Clear-Site-Data": "", "X-Content-Type-Options": "nosniff", "Content-Security-Policy": "default-src 'self'",
+	} {
+		if got := strings.Join(w.Header().Values(name), "|"); got != want {
+			t.Errorf("%s is %q, want %q", name, got, want)
+		}
+	}
+}
+
+// TestSocketOfALongPath listens where the name of a socket has no room for its
+// path.
+func TestSocketOfALongPath(t *testing.T) {
+	t.Parallel()
+	dir := filepath.Join(t.TempDir(), strings.Repeat("long", 40))
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(dir, socketFile)
+	for range 2 { // the second finds the first one's socket there
+		l, err := listenSocket(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		conn, err := dialSocket(t.Context(), path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = conn.Close()
+		_ = l.Close()
+	}
+}
