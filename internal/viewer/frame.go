@@ -40,6 +40,10 @@ func ScriptType(o *notebook.Output) string {
 // frameTags are the elements without which HTML is not what its author meant.
 var frameTags = []string{"script", "iframe", "object", "embed", "svg", "canvas", "video", "audio", "form", "input", "button", "link", "style"}
 
+// frameLetters are what their names begin with: most tags of a table are none of
+// them by their first letter.
+const frameLetters = "sioecvafbl"
+
 // needsFrame reports whether HTML has elements that never stand on the page
 // itself. The style that pandas puts before every table does not count.
 func needsFrame(src string) bool {
@@ -49,6 +53,9 @@ func needsFrame(src string) bool {
 			return false
 		}
 		src = src[i+1:]
+		if src == "" || strings.IndexByte(frameLetters, src[0]|0x20) < 0 {
+			continue
+		}
 		for _, tag := range frameTags {
 			if len(src) <= len(tag) || !strings.EqualFold(src[:len(tag)], tag) {
 				continue

@@ -220,7 +220,7 @@ func dataText(o *notebook.Output, mime string) string {
 func (p *page) html(i, j int, src string) {
 	shown, cut := cutHTML(src, p.opts.MaxOutputBytes)
 	sh := &shelf{nonce: p.scribe.nonce}
-	clean := sanitize(strings.ToValidUTF8(shown, "\uFFFD"), p.scribe.references(sh, nil))
+	clean := p.opts.Cache.sanitize(strings.ToValidUTF8(shown, "\uFFFD"), p.scribe.references(sh, nil))
 	if needsFrame(src) {
 		p.str(`<p class="q-notice">The static part of an interactive output.</p>`, "\n")
 	}

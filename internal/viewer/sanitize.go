@@ -1,6 +1,7 @@
 package viewer
 
 import (
+	"crypto/sha256"
 	"net/url"
 	"regexp"
 	"slices"
@@ -62,17 +63,44 @@ type reference struct {
 // it opens it closes, and it closes nothing that it did not open, so that it
 // cannot leave the element that holds it. sanitize(sanitize(x)) is sanitize(x).
 func sanitize(src string, refs reference) string {
+	clean, _ := sanitizeHTML(src, refs)
+	return clean
+}
+
+// maxCleanBytes is how long HTML may be for its sanitized form to be kept.
+const maxCleanBytes = 256 << 10
+
+// sanitize is the function of that name. What it made of HTML is kept where it
+// is the same on every page: where no address is in it that a page has a say in.
+func (c *Cache) sanitize(src string, refs reference) string {
+	if c == nil || len(src) > maxCleanBytes {
+		return sanitize(src, refs)
+	}
+	key := sha256.Sum256([]byte("\x00html\x00" + src)) // no language has that name
+	if clean, ok := c.get(key); ok {
+		return clean
+	}
+	clean, constant := sanitizeHTML(src, refs)
+	if lower := strings.ToLower(src); constant && !strings.Contains(lower, "src") && !strings.Contains(lower, "href") {
+		c.put(key, clean)
+	}
+	return clean
+}
+
+// sanitizeHTML is sanitize; constant is true when nothing in the result is of
+// the author's choice but text.
+func sanitizeHTML(src string, refs reference) (clean string, constant bool) {
 	// A tag cannot be there without "<"; escaped text is its own fixed point.
 	if !strings.ContainsAny(src, "<>&'\"\x00\r") {
-		return src
+		return src, true
 	}
 	b := balance(src, refs)
 	if !b.free {
 		// Names of elements and attributes are constants of ours, and so is
 		// every value: there is nothing for a second look to find.
-		return b.dst.String()
+		return b.dst.String(), true
 	}
-	return policy().Sanitize(b.dst.String())
+	return policy().Sanitize(b.dst.String()), false
 }
 
 // policy is the last word on what passes. It allows what balance lets through
