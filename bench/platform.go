@@ -168,6 +168,7 @@ func (s *service) open(ctx context.Context, method, path string, body any) (*htt
 		return nil, err
 	}
 	req.Header.Set("Authorization", "token "+benchToken)
+	req.Header.Set("Accept-Encoding", "gzip") // as browsers do; what comes is counted, not unpacked
 	if body != nil {
 		req.Header.Set("Content-Type", "application/json")
 	}
