@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/url"
 	"path"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -109,6 +110,9 @@ func (s *site) viewNotebook(w http.ResponseWriter, r *http.Request, e contents.E
 		{Label: "Versions", URL: s.to("/versions/") + at},
 		downloads(s.to("/view/")+at, pinned),
 	}
+	if editor := s.editorURL(r, e.Path); editor != "" && pinned == "" {
+		opts.Actions = slices.Insert(opts.Actions, 1, viewer.Action{Label: "Open in editor", URL: editor})
+	}
 	if e.Writable {
 		opts.Actions = append(opts.Actions, viewer.Action{Label: "More", Menu: []viewer.Action{
 			{Label: "Rename or move", URL: s.to("/rename/") + at},
@@ -117,6 +121,17 @@ func (s *site) viewNotebook(w http.ResponseWriter, r *http.Request, e contents.E
 		}})
 	}
 	return s.stream(w, r, view{Title: e.Name, Section: section(r, e.Path), Crumbs: s.crumbs(e.Path)}, book.Notebook, opts)
+}
+
+// editorURL is where the file at p opens in the editor of whoever asks, "" when
+// it is not their own or there is no editor.
+func (s *site) editorURL(r *http.Request, p string) string {
+	name := user(r).Name
+	own, ok := strings.CutPrefix(p, "users/"+name+"/")
+	if !ok || s.cfg.Editor == nil || !s.cfg.Editor() {
+		return ""
+	}
+	return s.to("/user/") + name + "/lab/tree/" + escapePath(own)
 }
 
 // downloads is the menu of the forms of a notebook at an address.
@@ -339,6 +354,9 @@ func (s *site) viewFile(w http.ResponseWriter, r *http.Request, e contents.Entry
 	}
 	if !e.Modified.IsZero() {
 		opts.Byline = append(opts.Byline, "modified "+ago(e.Modified, s.cfg.Now()))
+	}
+	if editor := s.editorURL(r, e.Path); editor != "" {
+		opts.Actions = slices.Insert(opts.Actions, 1, viewer.Action{Label: "Open in editor", URL: editor})
 	}
 	if e.Writable {
 		opts.Actions = append(opts.Actions, viewer.Action{Label: "More", Menu: []viewer.Action{

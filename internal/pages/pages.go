@@ -46,6 +46,9 @@ type Config struct {
 	// Jobs are the containers; without them the pages of containers say so.
 	Jobs    *job.Jobs
 	Version string
+	// Editor reports whether there is an editor to open a person's own notebooks
+	// in; nil is none.
+	Editor func() bool
 	// QuotaBytes is how much a workspace may hold; 0 is no limit.
 	QuotaBytes int64
 	Now        func() time.Time // time.Now when nil

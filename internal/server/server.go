@@ -288,7 +288,7 @@ func (s *Server) routes() *api.Router {
 	api.RegisterSearch(rt, s.index)
 	api.RegisterCommuter(rt, s.index)
 	api.RegisterOpenAPI(rt, s.version)
-	pages.Register(rt, pages.Config{Volume: s.volume, Runs: s.runs, Jobs: s.jobs, Schedules: s.schedules, Sessions: s.sessions, Search: s.index, Version: s.version, QuotaBytes: s.cfg.QuotaBytes})
+	pages.Register(rt, pages.Config{Volume: s.volume, Runs: s.runs, Jobs: s.jobs, Schedules: s.schedules, Sessions: s.sessions, Search: s.index, Version: s.version, Editor: s.spawn.editor, QuotaBytes: s.cfg.QuotaBytes})
 	return rt
 }
 

@@ -259,6 +259,9 @@ func (s *spawner) exec(p *personal) (<-chan error, error) {
 	return exited, nil
 }
 
+// editor reports whether the servers have JupyterLab to show.
+func (s *spawner) editor() bool { return len(s.command) > 0 && findLab() != "" }
+
 // known reports whether the server's secret was read.
 func (p *personal) known() bool {
 	p.mu.Lock()
