@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"quire/internal/auth"
 )
@@ -163,5 +164,61 @@ func TestSocketOfALongPath(t *testing.T) {
 		}
 		_ = conn.Close()
 		_ = l.Close()
+	}
+}
+
+// TestSavesOfANotebookServerAreVersions lets a server say what it saved: that is
+// a version before anybody looks at the file.
+func TestSavesOfANotebookServerAreVersions(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	p := b.spawn.of("ann")
+	if err := os.MkdirAll(p.dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	for name, text := range map[string]string{"token": auth.NewSecret(), baseFile: ""} {
+		if err := os.WriteFile(filepath.Join(p.dir, name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	listener, err := listenSocket(filepath.Join(p.dir, socketFile))
+	if err != nil {
+		t.Fatal(err)
+	}
+	saves := make(chan string)
+	fake := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		_ = http.NewResponseController(w).Flush()
+		for {
+			select {
+			case <-r.Context().Done():
+				return
+			case path := <-saves:
+				_, _ = io.WriteString(w, "event: saved\ndata: "+path+"\n\n")
+				_ = http.NewResponseController(w).Flush()
+			}
+		}
+	})}
+	served := make(chan error, 1)
+	go func() { served <- fake.Serve(listener) }()
+	t.Cleanup(func() { _ = fake.Close(); <-served })
+	if _, err := b.spawn.ready(t.Context(), "ann"); err != nil {
+		t.Fatal(err)
+	}
+	const path = "users/ann/live.txt"
+	for n, text := range []string{"one", "two", "three"} {
+		if err := os.WriteFile(b.data("files", path), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		saves <- "users/bob/x.txt" // not this person's: no matter
+		saves <- path
+		for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) {
+			head, err := b.db.Head(t.Context(), path)
+			if err == nil && head.Version.Number == int64(n+1) {
+				break
+			}
+			if time.Now().After(deadline) {
+				t.Fatalf("save %d is no version: %+v %v", n+1, head.Version, err)
+			}
+		}
 	}
 }
