@@ -29,13 +29,26 @@ const (
 // Header is the header of a message. The zero value stands for an absent
 // parent: a message that nobody asked for.
 type Header struct {
-	MsgID      string `json:"msg_id"`
-	Session    string `json:"session"`
-	Username   string `json:"username"`
-	Date       string `json:"date"` // ISO 8601; UTC in messages that we send
-	MsgType    string `json:"msg_type"`
-	Version    string `json:"version"`
-	SubshellID string `json:"subshell_id,omitempty"` // protocol 5.5; empty is the main shell
+	MsgID      string   `json:"msg_id"`
+	Session    string   `json:"session"`
+	Username   string   `json:"username"`
+	Date       string   `json:"date"` // ISO 8601; UTC in messages that we send
+	MsgType    string   `json:"msg_type"`
+	Version    string   `json:"version"`
+	SubshellID Subshell `json:"subshell_id,omitempty"` // protocol 5.5; empty is the main shell
+}
+
+// Subshell is the id of a kernel's subshell; empty is the main shell.
+type Subshell string
+
+// UnmarshalJSON reads a string. Null is the main shell, and so is {}: R kernels
+// answer with it to JupyterLab, which names the main shell with null.
+func (s *Subshell) UnmarshalJSON(raw []byte) error {
+	if isEmptyObject(raw) {
+		*s = ""
+		return nil
+	}
+	return json.Unmarshal(raw, (*string)(s))
 }
 
 // Message is one message of the Jupyter protocol. A Message that was received

@@ -116,6 +116,8 @@ func TestParseParts(t *testing.T) {
 	}{
 		{"least", []string{header, "{}", "{}", "{}"}, ""},
 		{"absent parent as R and Julia write it", []string{header, "null", "[]", "{}"}, ""},
+		{"null as R repeats it", []string{header, `{"msg_id":"a","msg_type":"b","subshell_id":{}}`, "{}", "{}"}, ""},
+		{"subshell of a wrong type", []string{header, `{"msg_id":"a","msg_type":"b","subshell_id":{"a":1}}`, "{}", "{}"}, "parent header"},
 		{"unknown fields", []string{`{"msg_id":"a","msg_type":"b","x":[1]}`, header, `{"y":1}`, `{"z":null}`}, ""},
 		{"three parts", []string{header, "{}", "{}"}, "3 parts"},
 		{"header no object", []string{`"x"`, "{}", "{}", "{}"}, "header is not a JSON object"},
