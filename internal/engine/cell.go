@@ -142,10 +142,13 @@ func description(source string) string {
 	return clip(words[0], 200)
 }
 
+// finished tells the listener that a cell has ended. The cell is stored first:
+// what was told is there after a kill.
 func (r *run) finished(i int, c *notebook.Cell, status, reason string, start time.Time, err *CellError) {
 	if r.req.Events == nil {
 		return
 	}
+	r.flush()
 	r.emit(Event{
 		Type: EventCellFinished, Cell: &i, CellID: c.ID, Status: status, Reason: reason, Error: err,
 		DurationMS: millis(r.now().Sub(start)),

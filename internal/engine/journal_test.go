@@ -242,3 +242,32 @@ func TestStoreOutput(t *testing.T) {
 		t.Errorf("replacing: %v", err)
 	}
 }
+
+// TestFinishedIsStored looks into the output at the moment when a cell is said
+// to have ended: a kill right then must not lose it.
+func TestFinishedIsStored(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "out.ipynb")
+	seen := 0
+	_, err := Run(t.Context(), Request{
+		Source: book("fake", "print a", "print b"), OutputPath: path,
+		Output: NewFile(path, FileOptions{}), Kernels: fakeKernels(t, kerneltest.Options{}),
+		Events: func(e Event) {
+			if e.Type != EventCellFinished {
+				return
+			}
+			seen++
+			nb, _, err := ReadFile(path)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			if got := cellStatus(nb.Cells[*e.Cell]); got != e.Status {
+				t.Errorf("cell %d is said to be %s, and stored as %s", *e.Cell, e.Status, got)
+			}
+		},
+	})
+	if err != nil || seen != 2 {
+		t.Errorf("%d cells ended, want 2: %v", seen, err)
+	}
+}
