@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"errors"
 	"net/http"
+	"regexp"
+	"strings"
 
 	"quire/internal/compute"
 	"quire/internal/job"
@@ -88,10 +90,40 @@ func ErrorText(err error) string {
 	switch problem.KindOf(err) {
 	case problem.Internal:
 		return "something went wrong here; the server's log says what, under this request's id"
+	case problem.Unavailable:
+		return unavailable(err)
 	default:
 		return clip(err.Error(), 2000)
 	}
 }
+
+// unavailable returns what Quire itself says of something that does not answer:
+// what was being done, and why. The texts of the causes from outside, which name
+// paths of the disk, addresses and ports, are for the log.
+func unavailable(err error) string {
+	var said []string
+	for err != nil {
+		var known *problem.Error
+		if !errors.As(err, &known) {
+			break
+		}
+		for _, text := range []string{known.Op, known.Msg} {
+			if text != "" && !namesPlace(text) {
+				said = append(said, text)
+			}
+		}
+		err = known.Err
+	}
+	if len(said) == 0 {
+		return "something that is needed does not answer now; try again later: the server's log says what, under this request's id"
+	}
+	return clip(strings.Join(said, ": "), 2000)
+}
+
+// placePattern finds an absolute path, a URL or an address with a port.
+var placePattern = regexp.MustCompile(`(^|[\s"'(=:\[])/[^\s/]|://|[A-Za-z]:\\|[\w.\]]:\d{2,5}\b`)
+
+func namesPlace(text string) bool { return placePattern.MatchString(text) }
 
 func writeProblem(w http.ResponseWriter, r *http.Request, status int, err error) {
 	reason := problem.KindOf(err).String()
