@@ -83,7 +83,11 @@ func newAttemptCommand(p Process) *cobra.Command {
 			if warm {
 				return run.Await(cmd.Context(), "python3", p.Stdin, p.Stdout)
 			}
-			return run.RunAttempt(cmd.Context(), args[0], run.AttemptOptions{})
+			state, err := run.RunAttempt(cmd.Context(), args[0], run.AttemptOptions{})
+			if err == nil && state != run.Succeeded {
+				return statusError{status: exitFailed, silent: true} // for the container that it runs in
+			}
+			return err
 		},
 	}
 	cmd.Flags().BoolVar(&warm, "warm", false, "start a kernel, then wait on standard input for the directory")

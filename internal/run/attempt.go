@@ -40,29 +40,29 @@ type AttemptOptions struct {
 // RunAttempt executes the attempt whose spool is dir, in this process, and
 // writes its result there. It returns an error when there is no result: the
 // spool is not to be used, or cannot be written. When ctx ends, the attempt is
-// cancelled and the result says so.
-func RunAttempt(ctx context.Context, dir string, opt AttemptOptions) error {
+// cancelled and the result says so. The state is the result's.
+func RunAttempt(ctx context.Context, dir string, opt AttemptOptions) (State, error) {
 	s := spool(dir)
 	lock, err := s.hold()
 	if err != nil {
-		return err
+		return "", err
 	}
 	defer lock.Close()
 	for _, name := range []string{revokedFile, resultFile} {
 		if _, err := os.Stat(s.path(name)); err == nil {
-			return problem.New(problem.Conflict, "the attempt in %s has %s: it is not run", dir, name)
+			return "", problem.New(problem.Conflict, "the attempt in %s has %s: it is not run", dir, name)
 		}
 	}
 	var spec Spec
 	if err := readJSON(s.path(specFile), &spec); err != nil {
-		return problem.WrapAs(problem.Internal, err, "reading what to do in %s", dir)
+		return "", problem.WrapAs(problem.Internal, err, "reading what to do in %s", dir)
 	}
 	state, err := json.Marshal(map[string]int{"PID": os.Getpid()})
 	if err != nil {
-		return err
+		return "", err
 	}
 	if err := writeBytes(s.path(stateFile), state); err != nil {
-		return problem.WrapAs(problem.Unavailable, err, "starting attempt %d of run %s", spec.Attempt, spec.Run)
+		return "", problem.WrapAs(problem.Unavailable, err, "starting attempt %d of run %s", spec.Attempt, spec.Run)
 	}
 	ctx, stop := s.watchForEnd(ctx, spec)
 	defer stop()
@@ -70,9 +70,9 @@ func RunAttempt(ctx context.Context, dir string, opt AttemptOptions) error {
 	res.Fence, res.At = spec.Fence, time.Now().UTC()
 	data, err := json.Marshal(res)
 	if err != nil {
-		return err
+		return "", err
 	}
-	return problem.WrapAs(problem.Unavailable, writeBytes(s.path(resultFile), data), "writing the result of run %s", spec.Run)
+	return res.State, problem.WrapAs(problem.Unavailable, writeBytes(s.path(resultFile), data), "writing the result of run %s", spec.Run)
 }
 
 // watchForEnd returns a context that ends, with the cause, when the server asks

@@ -46,11 +46,12 @@ func Await(ctx context.Context, kernelName string, in io.Reader, out io.Writer) 
 	if _, err := fmt.Fprintln(out, answerTaken); err != nil {
 		return nil //nolint:nilerr // the server is gone: another one finds the attempt not begun
 	}
-	return RunAttempt(ctx, dir, AttemptOptions{StartKernel: func(ctx context.Context, cfg kernel.Config) (*kernel.Kernel, error) {
+	_, err = RunAttempt(ctx, dir, AttemptOptions{StartKernel: func(ctx context.Context, cfg kernel.Config) (*kernel.Kernel, error) {
 		k, err := pool.Get(ctx, cfg)
 		go pool.Close() // no second one; Await's own Close waits for it
 		return k, err
 	}})
+	return err
 }
 
 // readSpool waits for the server's line, "" when it ends without one.

@@ -103,14 +103,26 @@ func (c *Containers) launch(ctx context.Context, r Run, attempt int, dir string)
 		{Source: exe, Target: exe, ReadOnly: true}, {Source: dir, Target: dir},
 	}}
 	extras.Mounts = append(extras.Mounts, c.Mounts...)
-	if folder := workspaceOf(r.Notebook); folder != "" {
-		at := filepath.Join(c.Files, filepath.FromSlash(folder))
-		owner := auth.User{Name: r.Owner}
-		extras.Mounts = append(extras.Mounts, compute.Mount{Source: at, Target: at, ReadOnly: auth.Allow(owner, auth.Write, auth.FileAt(folder+"/x")) != nil})
-	}
+	extras.Mounts = append(extras.Mounts, c.folders(r)...)
 	id := c.id(r.ID, attempt)
 	_, err = c.Jobs.Create(ctx, auth.User{Name: r.Owner}, job.Order{ID: id, Descriptor: d, IdempotencyKey: "run/" + id, Extras: extras, Engine: true})
 	return problem.Wrap(err, "launching the container of run %s", r.ID)
+}
+
+// folders are the parts of the volume that a run sees, where they are outside:
+// the workspace of its notebook and what everybody shares, to be written where
+// its owner may.
+func (c *Containers) folders(r Run) []compute.Mount {
+	var mounts []compute.Mount
+	for _, folder := range []string{workspaceOf(r.Notebook), "shared"} {
+		at := filepath.Join(c.Files, filepath.FromSlash(folder))
+		if info, err := os.Stat(at); folder == "" || err != nil || !info.IsDir() || folder == "shared" && len(mounts) > 0 && mounts[0].Source == at {
+			continue
+		}
+		owner := auth.User{Name: r.Owner}
+		mounts = append(mounts, compute.Mount{Source: at, Target: at, ReadOnly: auth.Allow(owner, auth.Write, auth.FileAt(folder+"/x")) != nil})
+	}
+	return mounts
 }
 
 // workspaceOf returns the workspace of a notebook: "users/<name>" or "shared".

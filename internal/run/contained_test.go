@@ -89,6 +89,34 @@ func TestContainedOutput(t *testing.T) {
 	}
 }
 
+// TestFolders: a run sees the workspace of its notebook and the shared folder,
+// each once, and may write where its owner may.
+func TestFolders(t *testing.T) {
+	t.Parallel()
+	c := &Containers{Files: t.TempDir()}
+	for _, name := range []string{"users/ann", "users/bob", "shared"} {
+		if err := os.MkdirAll(filepath.Join(c.Files, name), 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for notebook, want := range map[string]string{
+		"users/ann/a.ipynb": "users/ann shared", "users/bob/a.ipynb": "users/bob:ro shared", "shared/a.ipynb": "shared",
+		"users/gone/a.ipynb": "shared", "mounts/lake/a.ipynb": "shared",
+	} {
+		var got []string
+		for _, m := range c.folders(Run{Owner: "ann", Notebook: notebook}) {
+			name := strings.TrimPrefix(m.Source, c.Files+"/")
+			if m.ReadOnly {
+				name += ":ro"
+			}
+			got = append(got, name)
+		}
+		if strings.Join(got, " ") != want {
+			t.Errorf("%s: %v, want %s", notebook, got, want)
+		}
+	}
+}
+
 func TestWorkspaceOf(t *testing.T) {
 	t.Parallel()
 	for path, want := range map[string]string{
