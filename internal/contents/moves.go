@@ -253,23 +253,53 @@ func (v *Volume) mkdirs(workspace, below string) error {
 	return nil
 }
 
+// Discard removes for good what is in the trash of a workspace, with its
+// versions: the thing with the given id, or everything when id is "". It returns
+// how many things went. The owner of the workspace may do it, and an administrator;
+// in shared, where everybody may delete, administrators only. What the workspace
+// holds is counted again by the next save.
+func (v *Volume) Discard(ctx context.Context, u auth.User, workspace, id string) (int, error) {
+	workspace, err := v.checkWorkspace(u, workspace)
+	if err != nil {
+		return 0, err
+	}
+	if !strings.HasPrefix(workspace, "users/") {
+		if err := auth.Allow(u, auth.Write, auth.Object{Kind: auth.Platform}); err != nil {
+			return 0, problem.Wrap(err, "emptying the trash of %s", workspace)
+		}
+	}
+	n, err := v.discard(ctx, workspace, func(d Deleted) bool { return id == "" || d.ID == id })
+	if err == nil && n == 0 && id != "" {
+		err = problem.New(problem.NotFound, "the trash of %s has no %q", workspace, id)
+	}
+	return n, err
+}
+
 // EmptyTrash removes for good what has been in the trash of a workspace for
-// longer than TrashLife, with its versions. The server calls it once a day.
+// longer than TrashLife, with its versions.
 func (v *Volume) EmptyTrash(ctx context.Context, workspace string) error {
+	_, err := v.discard(ctx, workspace, func(d Deleted) bool { return !v.now().Before(d.Expires) })
+	return err
+}
+
+func (v *Volume) discard(ctx context.Context, workspace string, chosen func(Deleted) bool) (int, error) {
 	all, err := v.trash(workspace)
 	if err != nil {
-		return err
+		return 0, err
 	}
+	defer v.usage.forget(workspace)
+	n := 0
 	for _, d := range all {
-		if v.now().Before(d.Expires) {
+		if !chosen(d) {
 			continue
 		}
 		dir := join(join(workspace, trashDir), d.ID)
 		if err := errors.Join(v.tree.removeAll(dir), v.cfg.Versions.ForgetVersions(ctx, dir)); err != nil {
-			return err
+			return n, err
 		}
+		n++
 	}
-	return nil
+	return n, nil
 }
 
 func (v *Volume) checkWorkspace(u auth.User, workspace string) (string, error) {

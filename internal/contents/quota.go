@@ -21,6 +21,13 @@ type usage struct {
 	at    time.Time
 }
 
+// forget makes the next question count again.
+func (c *usageCache) forget(workspace string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	delete(c.used, workspace)
+}
+
 const usageLife = 10 * time.Second
 
 // Used returns how many bytes the workspace that path lies in holds, its trash

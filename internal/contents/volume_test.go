@@ -374,6 +374,53 @@ func TestTrashIsEmptiedAfterThirtyDays(t *testing.T) {
 	}
 }
 
+// TestDiscard frees the space of what was deleted at once, and only for who may
+// write the workspace.
+func TestDiscard(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.cfg.QuotaBytes = 1000
+	b.open(t)
+	for _, name := range []string{"a", "b"} {
+		b.save(t, "users/ann/"+name+".ipynb", strings.Repeat("x", 400), 0)
+		if err := b.Delete(b.ctx, ann, "users/ann/"+name+".ipynb"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	_, err := b.Save(b.ctx, ann, "users/ann/c.ipynb", strings.NewReader(strings.Repeat("x", 400)), contents.SaveOptions{})
+	if !problem.Is(err, problem.TooLarge) {
+		t.Fatalf("saving with a full trash: %v, want too large", err)
+	}
+	all, err := b.Trash(b.ctx, ann, "users/ann")
+	if err != nil || len(all) != 2 {
+		t.Fatalf("trash %+v: %v", all, err)
+	}
+	stranger := auth.User{Name: "eve"}
+	if _, err := b.Discard(b.ctx, stranger, "users/ann", ""); !problem.Is(err, problem.Denied) {
+		t.Errorf("a stranger empties the trash: %v, want denied", err)
+	}
+	if _, err := b.Discard(b.ctx, ann, "shared", ""); !problem.Is(err, problem.Denied) {
+		t.Errorf("a user empties the trash of shared: %v, want denied", err)
+	}
+	if n, err := b.Discard(b.ctx, ann, "users/ann", "0-x"); n != 0 || !problem.Is(err, problem.NotFound) {
+		t.Errorf("discarding what is not there: %d, %v", n, err)
+	}
+	if n, err := b.Discard(b.ctx, ann, "users/ann", all[0].ID); n != 1 || err != nil {
+		t.Errorf("discarding one: %d, %v", n, err)
+	}
+	b.save(t, "users/ann/c.ipynb", strings.Repeat("x", 400), 0)
+	if n, err := b.Discard(b.ctx, ann, "users/ann", ""); n != 1 || err != nil {
+		t.Errorf("discarding the rest: %d, %v", n, err)
+	}
+	used, err := b.Used("users/ann")
+	if err != nil || used != 400 {
+		t.Errorf("%d bytes are used, want the 400 of the new file: %v", used, err)
+	}
+	if left, err := b.Trash(b.ctx, ann, "users/ann"); err != nil || len(left) != 0 {
+		t.Errorf("left in the trash: %+v, %v", left, err)
+	}
+}
+
 func TestList(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
