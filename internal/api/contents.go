@@ -49,6 +49,7 @@ func RegisterContents(rt *Router, volume *contents.Volume) {
 		"cursor": "next of the page before", "number": "the version whose bytes are wanted",
 	}}), h.at("", h.versions))
 	rt.Handle("POST /api/versions/{path...}", write(Doc{Summary: "Make an older version the newest again", Request: restoreRequest{}, Response: versionModel{}}), h.at("", h.restore))
+	registerTrash(rt, volume)
 	const own = "/user/{user}/api/contents"
 	for _, pattern := range []string{own, own + "/{path...}"} {
 		rt.Handle("GET "+pattern, get, h.at("users", h.get))

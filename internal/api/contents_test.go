@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"net/http"
 	"net/http/httptest"
 	"path/filepath"
 	"strings"
@@ -73,6 +74,34 @@ const (
 )
 
 func book(metadata string) string { return strings.Replace(emptyBook, "%s", metadata, 1) }
+
+// TestTrash deletes two files for good, one by its id and then all.
+func TestTrash(t *testing.T) {
+	t.Parallel()
+	b, _ := setupFiles(t)
+	for _, name := range []string{"a.ipynb", "b.ipynb"} {
+		b.want(t, http.StatusCreated, "PUT", own+name, book(""))
+		b.want(t, http.StatusNoContent, "DELETE", own+name, "")
+	}
+	var page trashPage
+	list := func(want int) {
+		t.Helper()
+		w := b.want(t, http.StatusOK, "GET", "/api/trash/users/ann", "")
+		if err := json.Unmarshal(w.Body.Bytes(), &page); err != nil || len(page.Deleted) != want {
+			t.Fatalf("trash %s, want %d things: %v", w.Body, want, err)
+		}
+	}
+	list(2)
+	b.want(t, http.StatusForbidden, "DELETE", "/api/trash/users/bob", "")
+	b.want(t, http.StatusNotFound, "DELETE", "/api/trash/users/ann?id=1-none", "")
+	b.want(t, http.StatusOK, "DELETE", "/api/trash/users/ann?id="+page.Deleted[0].ID, "")
+	list(1)
+	w := b.want(t, http.StatusOK, "DELETE", "/api/trash/users/ann", "")
+	if got := strings.TrimSpace(w.Body.String()); got != `{"discarded":1}` {
+		t.Errorf("answer %s", got)
+	}
+	list(0)
+}
 
 // TestConditions goes through If-Match and If-None-Match on reading and writing.
 func TestConditions(t *testing.T) {

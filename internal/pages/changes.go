@@ -214,13 +214,23 @@ func (s *site) trash(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	return s.show(w, r, http.StatusOK, "trash", view{Title: "Trash", Section: section(r, p), Crumbs: s.crumbs(p), Data: map[string]any{
-		"Path": p, "Deleted": all,
+		"Path": p, "Deleted": all, "Discard": p != "shared" || user(r).Admin,
 	}})
 }
 
+// restore takes a thing out of the trash, or removes it, or everything, for good.
 func (s *site) restore(w http.ResponseWriter, r *http.Request) error {
 	if err := readForm(r); err != nil {
 		return err
+	}
+	if id := r.PostForm.Get("discard"); id != "" {
+		if id == "all" {
+			id = ""
+		}
+		if _, err := s.cfg.Volume.Discard(r.Context(), user(r), pathOf(r), id); err != nil {
+			return err
+		}
+		return s.redirect(w, r, s.to("/trash/")+escapePath(pathOf(r)))
 	}
 	p, err := s.cfg.Volume.Restore(r.Context(), user(r), pathOf(r), r.PostForm.Get("id"))
 	if err != nil {

@@ -152,6 +152,9 @@ func TestFilesAreChangedByForms(t *testing.T) {
 		t.Fatalf("trash %v: %v", all, err)
 	}
 	b.post("/trash/users/ann", url.Values{"id": {all[0].ID}}, http.StatusSeeOther)
+	b.post("/trash/users/bob", url.Values{"discard": {"all"}}, http.StatusForbidden)
+	b.post("/trash/users/ann", url.Values{"discard": {"1-none"}}, http.StatusNotFound)
+	b.post("/trash/users/ann", url.Values{"discard": {"all"}}, http.StatusSeeOther)
 	exists("users/ann/a.ipynb", true)
 	b.save("users/bob/theirs.ipynb", source)
 	b.post("/delete/users/bob/theirs.ipynb", nil, http.StatusForbidden)
