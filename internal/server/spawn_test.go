@@ -139,7 +139,7 @@ func TestNotebookServerOutlivesThePlatform(t *testing.T) {
 	if !after.Running || !after.Started.Equal(before.Started) || after.Kernels != 1 {
 		t.Errorf("after the kill: %+v, before it: %+v", after, before)
 	}
-	if printed := v.channel(kernel.ID).until("execute_reply", `"ok"`); !strings.Contains(printed, "after\n") {
+	if printed := v.channel(kernel.ID).until("execute_result", "done"); !strings.Contains(printed, "after\n") {
 		t.Errorf("what was printed meanwhile is gone: %q", printed)
 	}
 	if text, err := os.ReadFile(v.log.Name()); err != nil || !strings.Contains(string(text), "notebook server found again") {
