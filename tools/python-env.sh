@@ -14,13 +14,14 @@ umask 022
 root=$(cd "$(dirname "$0")/.." && pwd -P)
 state=$root/.quire
 lock=$root/python/requirements.lock
+lab_lock=$root/python/requirements-lab.lock
 source=${QUIRE_PYTHON_SOURCE:-auto}
 mkdir -p "$state"
 . "$root/tools/python-lib.sh"
 
 # The key names all that the environment is made from, and where: a virtual
 # environment holds absolute paths and cannot be moved.
-key=$({ cat "$lock" "$0" "$root/tools/python-lib.sh"; echo "$root $source ${QUIRE_PYTHON:-} $(uname -sm)"; } | digest)
+key=$({ cat "$lock" "$lab_lock" "$0" "$root/tools/python-lib.sh"; echo "$root $source ${QUIRE_PYTHON:-} $(uname -sm)"; } | digest)
 env=$state/python-$key
 
 finished() { [ -f "$env/.complete" ] && "$env/bin/python" -c pass 2>/dev/null; }
@@ -49,7 +50,21 @@ from_index() {
 	say "python environment: installing what python/requirements.lock names with $interpreter, a minute or two"
 	rm -rf "$env"
 	install_locked "$interpreter" "$env" "$lock" "$state/python-env.log" || return 1
+	add_lab
 	origin="the package index, by python/requirements.lock"
+}
+
+# add_lab puts the files of JupyterLab's pages beside the kernels: the editor that
+# the platform serves. Nothing of its Python code is needed. Without it notebooks
+# are run and shown, and other clients edit them.
+add_lab() {
+	if PIP_NO_DEPS=1 UV_NO_DEPS=1 install_locked "$interpreter" "$env/.lab" "$lab_lock" "$state/python-env.log"; then
+		mkdir -p "$env/share/jupyter"
+		mv "$env/.lab/share/jupyter/lab" "$env/share/jupyter/lab"
+	else
+		say "python environment: JupyterLab's pages could not be installed; there is no editor in the browser"
+	fi
+	rm -rf "$env/.lab"
 }
 
 # The packages of python/requirements.in that Debian has (it has no pyarrow).
