@@ -262,7 +262,25 @@ for i in range(${n}):
   await kernel.shutdown();
 }
 
-const groups = { ir: () => language("ir"), deno: () => language("deno"), comms, cut };
+// memory puts the server, and so the kernels that it starts from then on, into
+// the control group GROUP, which has a limit.
+async function memory() {
+  const manager = new KernelManager({ serverSettings });
+  await manager.ready;
+  const first = await manager.startNew({ name: "python3" });
+  const moved = await run(first, `import os; print(open(${JSON.stringify(process.env.GROUP + "/cgroup.procs")}, 'w').write(str(os.getppid())))`);
+  assert.equal(moved.reply.status, "ok", JSON.stringify(moved.reply));
+  const kernel = await manager.startNew({ name: "python3" });
+  await check("a kernel that the system killed for memory says so", async () => {
+    const got = await run(kernel, "x = []\nfor i in range(60): x.append(b'z' * 10_000_000)").catch(() => {});
+    const { reason } = await (await ask("api/kernels/" + kernel.id)).json();
+    assert.match(reason, /SIGKILL\): out of memory, peak [0-9.]+ MiB of a 238.4 MiB limit/);
+    if (got) assert.match(got.reply.evalue, /out of memory/);
+  });
+  await first.shutdown();
+}
+
+const groups = { ir: () => language("ir"), deno: () => language("deno"), comms, cut, memory };
 groups[process.env.WHAT]().then(
   () => {
     console.log("done " + checks);
