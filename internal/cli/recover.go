@@ -1,12 +1,17 @@
 package cli
 
 import (
+	"context"
+	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 
 	"github.com/spf13/cobra"
 
 	"quire/internal/engine"
 	"quire/internal/problem"
+	"quire/internal/server"
 )
 
 // A recoverReport is what quire recover --json says about one notebook.
@@ -26,13 +31,14 @@ func newRecoverCommand(p Process) *cobra.Command {
 		Long: `Complete the output notebook of a run that was killed (kill -9, a crash, a power
 cut). While a run goes on, each finished cell is kept in a journal beside the
 output, .NAME.quire-journal; recover puts it into the notebook and marks the
-cell that was running. A notebook that a run is writing now is left alone.`,
+cell that was running. Of an output in an object store, the journal is kept in
+the cache folder of the user who ran it, on that machine. A notebook that a run is writing now is left alone.`,
 		Example: "  quire recover out.ipynb",
 		Args:    usageArgs(cobra.MinimumNArgs(1)),
-		RunE: func(_ *cobra.Command, args []string) error {
+		RunE: func(cmd *cobra.Command, args []string) error {
 			reports := []recoverReport{}
 			for _, name := range args {
-				report, err := recoverNotebook(name)
+				report, err := recoverNotebook(cmd.Context(), name)
 				if err != nil {
 					return err
 				}
@@ -52,14 +58,37 @@ cell that was running. A notebook that a run is writing now is left alone.`,
 	return withExit(cmd, exitHelp)
 }
 
-func recoverNotebook(name string) (recoverReport, error) {
-	report := recoverReport{Path: name}
-	if !isFile(name) {
-		return report, problem.New(problem.NotFound, "%s is not a file", name)
-	}
-	found, err := engine.Recover(name)
+// journalFolder is where the journals of outputs in object stores are kept: ""
+// where the user has no such place.
+func journalFolder() string {
+	dir, err := os.UserCacheDir()
 	if err != nil {
-		return report, problem.Wrap(err, "recovering %s", name)
+		return ""
+	}
+	return filepath.Join(dir, "quire", "journals")
+}
+
+// recoverFound recovers an output in a store, or a local one.
+func recoverFound(ctx context.Context, name string) (*engine.Recovery, error) {
+	if !isURL(name) {
+		if !isFile(name) {
+			return nil, problem.New(problem.NotFound, "%s is not a file", name)
+		}
+		return engine.Recover(name)
+	}
+	store, at, err := server.OpenPath(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	found, err := engine.RecoverStore(ctx, store, at, journalFolder())
+	return found, errors.Join(err, store.Close())
+}
+
+func recoverNotebook(ctx context.Context, name string) (recoverReport, error) {
+	report := recoverReport{Path: publicPath(name)}
+	found, err := recoverFound(ctx, name)
+	if err != nil {
+		return report, problem.Wrap(err, "recovering %s", publicPath(name))
 	}
 	if found == nil {
 		return report, nil

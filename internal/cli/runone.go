@@ -155,6 +155,7 @@ func (j runJob) output(ctx context.Context, path string, watch *watcher) (engine
 	if err != nil {
 		return nil, nil, problem.Wrap(err, "output %s", publicPath(path))
 	}
+	opt.Journals = journalFolder()
 	out := engine.NewStoreFile(store, at, opt)
 	return out, func() error { return errors.Join(out.Close(), store.Close()) }, nil
 }

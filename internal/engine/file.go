@@ -36,8 +36,8 @@ const (
 // nothing that has run; the journal is synced to the disk in the background, at
 // most one sync behind. The notebook itself is replaced atomically at the
 // start, at the end, and between them as often as a twentieth of the time
-// allows, in the background. The journal lies beside a local notebook, and in a
-// temporary folder for a store; it is removed at the end.
+// allows, in the background. The journal lies beside a local notebook, and in the
+// folder that FileOptions names for a store; it is removed at the end.
 type File struct {
 	target  target
 	journal string // path
@@ -59,6 +59,8 @@ type File struct {
 	quit  chan struct{}
 	wg    sync.WaitGroup
 	tmp   string // folder of the journal of a store
+
+	journals string // FileOptions.Journals
 }
 
 var _ Output = (*File)(nil)
@@ -68,6 +70,10 @@ var _ Output = (*File)(nil)
 type FileOptions struct {
 	// WriteOnce refuses an output that exists.
 	WriteOnce bool
+	// Journals is the folder in which NewStoreFile keeps the journal, in a folder
+	// of its own for each output, so that RecoverStore finds it after a kill. ""
+	// means a temporary folder, where nobody finds it.
+	Journals string
 	// Saved, when not nil, is called from another goroutine after each rewrite in
 	// the background.
 	Saved func(Saved)
@@ -85,12 +91,12 @@ func NewFile(path string, opt FileOptions) *File {
 }
 
 // NewStoreFile returns the output for a path in a store. Overflowing outputs
-// and the journal are kept in a temporary folder while it runs; the overflow is
+// and the journal are kept in a folder of their own while it runs; the overflow is
 // put beside the notebook by Finish.
 func NewStoreFile(store storage.Store, path string, opt FileOptions) *File {
 	return &File{
 		target: &storeTarget{store: store, path: path, writeOnce: opt.WriteOnce},
-		onSave: opt.Saved,
+		onSave: opt.Saved, journals: opt.Journals,
 	}
 }
 
@@ -113,9 +119,15 @@ func (f *File) Begin(ctx context.Context, nb *notebook.Notebook) error {
 			return err
 		}
 	}
+	if err := f.leftBehind(ctx); err != nil {
+		return err
+	}
 	j, err := createJournal(f.journal, runID(nb), len(nb.Cells), time.Now())
 	if err != nil {
 		return err
+	}
+	if f.tmp != "" {
+		_ = os.RemoveAll(filepath.Join(f.tmp, "outputs")) // of a run that was killed
 	}
 	start := time.Now()
 	if _, err := f.target.put(ctx, f.shadow); err != nil {
@@ -135,6 +147,14 @@ func (f *File) Begin(ctx context.Context, nb *notebook.Notebook) error {
 // place chooses where the journal of a store's notebook lies.
 func (f *File) place() error {
 	if f.journal != "" {
+		return nil
+	}
+	if f.journals != "" {
+		dir := storeJournalDir(f.journals, f.target.location())
+		if err := os.MkdirAll(dir, 0o700); err != nil {
+			return problem.WrapAs(fileKind(err), err, "making the folder for the run's journal")
+		}
+		f.tmp, f.journal = dir, filepath.Join(dir, "journal")
 		return nil
 	}
 	dir, err := os.MkdirTemp("", "quire-run-")
