@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/http"
 	"net/http/httptest"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -15,9 +16,13 @@ func TestIdleServerEnds(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		begin := time.Now()
-		busy := ""
-		active := begin
-		watch := &idleWatch{limit: time.Hour, busy: func() string { return busy }, active: func() time.Time { return active }}
+		var busy atomic.Value // string
+		busy.Store("")
+		var active atomic.Value // time.Time
+		active.Store(begin)
+		watch := &idleWatch{
+			limit: time.Hour, busy: func() string { return busy.Load().(string) }, active: func() time.Time { return active.Load().(time.Time) },
+		}
 		ended := make(chan time.Time, 1)
 		go func() {
 			if watch.wait(t.Context()) {
@@ -46,14 +51,16 @@ func TestIdleServerEnds(t *testing.T) {
 		close(leave)
 		synctest.Wait()
 		left := time.Now()
-		busy = "kernel x is busy"
+		busy.Store("kernel x is busy")
 		time.Sleep(3 * time.Hour)
 		still("a kernel is busy")
-		active, busy = time.Now(), ""
+		done := time.Now()
+		active.Store(done)
+		busy.Store("")
 		time.Sleep(59 * time.Minute)
 		still("a kernel was busy 59 minutes ago")
-		if at := <-ended; at.Sub(active) > time.Hour+time.Hour/idleLooks {
-			t.Errorf("it ended %v after its last activity and %v after its last client: want an hour", at.Sub(active), at.Sub(left))
+		if at := <-ended; at.Sub(done) > time.Hour+time.Hour/idleLooks {
+			t.Errorf("it ended %v after its last activity and %v after its last client: want an hour", at.Sub(done), at.Sub(left))
 		}
 	})
 }

@@ -41,9 +41,9 @@ test("a notebook's page opens it in the editor", { timeout: 240000 }, async () =
     assert.equal(running.kernels, 1);
     assert.deepEqual(faults, []);
   } finally {
-    await quire?.api("DELETE", "/api/users/me/server").catch(() => null);
+    await browser.close(); // or its page would start the notebook server again
+    await quire?.api("DELETE", "/api/users/me/server");
     const end = await quire?.stop();
-    await browser.close();
     if (end) assert.equal(end.code, 0, end.log);
   }
 });
