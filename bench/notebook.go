@@ -22,6 +22,8 @@ import (
 var notebookRows = []row{
 	{"notebook: round trip of x=1 over WebSocket", "<= 0.5 ms (p50), 3 ms (p99) above the raw kernel", measureRoundTrip},
 	{"notebook: cell printing 200,000 lines over WebSocket", "<= 1.2x the raw kernel, server <= 100 MB", measurePrinting},
+	{"notebook: 100 kernels idle, a client at each", "server <= 150 MB", measureIdleKernels},
+	{"notebook: start a kernel that waits and run a cell", "<= 200 ms", measureFirstCell},
 }
 
 // trips is how many round trips a turn has.
@@ -245,5 +247,74 @@ func measurePrinting(ctx context.Context, cfg config) (result, error) {
 	ratio := float64(res.quire.wall) / float64(res.floor.wall)
 	res.figure = fmt.Sprintf("%.2fx, %d MB", ratio, res.quire.peak/1e6)
 	res.met = ratio <= 1.2 && res.quire.peak > 0 && res.quire.peak <= 100e6
+	return res, nil
+}
+
+// idleKernels is how many kernels wait for their people in measureIdleKernels.
+const idleKernels = 100
+
+// measureIdleKernels takes the server's own memory, without its kernels', when
+// each has run a cell and has a client.
+func measureIdleKernels(ctx context.Context, cfg config) (result, error) {
+	quire, err := launchNotebook(ctx, cfg, "idle", "-1")
+	if err != nil {
+		return result{}, err
+	}
+	defer func() { _ = quire.end() }()
+	for range idleKernels {
+		run, end, err := serverKernel(ctx, quire)
+		if err != nil {
+			return result{}, err
+		}
+		defer end()
+		if _, printed, err := run(ctx, "print(1)"); err != nil || printed != 2 {
+			return result{}, errors.Join(err, fmt.Errorf("a kernel printed %d bytes of 2", printed))
+		}
+	}
+	res := result{quire: sample{peak: quire.memory("VmHWM")}}
+	now := quire.memory("VmRSS")
+	res.figure = fmt.Sprintf("%d MB, %d MB at most", now/1e6, res.quire.peak/1e6)
+	res.met = now > 0 && res.quire.peak <= 150e6
+	return res, nil
+}
+
+// launchNotebook starts quire notebook on a new folder of that name.
+func launchNotebook(ctx context.Context, cfg config, name, warm string) (*service, error) {
+	dir := filepath.Join(cfg.dir, name)
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, err
+	}
+	return launch(ctx, cfg, []string{"notebook", dir, "--listen", "127.0.0.1:0", "--data", dir + "-data", "--warm", warm})
+}
+
+// measureFirstCell takes the time from the request for a kernel to the end of
+// its first cell, when a started kernel waits for it; the pause between two is
+// for the next one to start in.
+func measureFirstCell(ctx context.Context, cfg config) (result, error) {
+	quire, err := launchNotebook(ctx, cfg, "warm", "1")
+	if err != nil {
+		return result{}, err
+	}
+	defer func() { _ = quire.end() }()
+	var samples []sample
+	for range cfg.runs + 1 {
+		if err := pause(ctx, 5*time.Second); err != nil {
+			return result{}, err
+		}
+		start := time.Now()
+		run, end, err := serverKernel(ctx, quire)
+		if err != nil {
+			return result{}, err
+		}
+		_, _, err = run(ctx, "print(1)")
+		samples = append(samples, sample{wall: time.Since(start)})
+		end()
+		if err != nil {
+			return result{}, err
+		}
+	}
+	res := result{quire: median(samples[1:])}
+	res.figure = fmt.Sprintf("%d ms", res.quire.wall.Milliseconds())
+	res.met = res.quire.wall <= 200*time.Millisecond
 	return res, nil
 }
