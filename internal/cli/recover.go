@@ -71,9 +71,6 @@ func journalFolder() string {
 // recoverFound recovers an output in a store, or a local one.
 func recoverFound(ctx context.Context, name string) (*engine.Recovery, error) {
 	if !isURL(name) {
-		if !isFile(name) {
-			return nil, problem.New(problem.NotFound, "%s is not a file", name)
-		}
 		return engine.Recover(name)
 	}
 	store, at, err := server.OpenPath(ctx, name)
@@ -86,6 +83,9 @@ func recoverFound(ctx context.Context, name string) (*engine.Recovery, error) {
 
 func recoverNotebook(ctx context.Context, name string) (recoverReport, error) {
 	report := recoverReport{Path: publicPath(name)}
+	if !isURL(name) && !isFile(name) {
+		return report, problem.New(problem.NotFound, "%s is not a file", name)
+	}
 	found, err := recoverFound(ctx, name)
 	if err != nil {
 		return report, problem.Wrap(err, "recovering %s", publicPath(name))
