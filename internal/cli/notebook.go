@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"os"
 
 	"github.com/spf13/cobra"
 
@@ -31,7 +30,7 @@ func newNotebookCommand(p Process) *cobra.Command {
 		Args:                  usageArgs(cobra.MaximumNArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			cfg.Dir = append(args, ".")[0]
-			cfg.Token = os.Getenv("QUIRE_TOKEN")
+			cfg.Token = takeToken()
 			level := slog.LevelInfo
 			if verbose {
 				level = slog.LevelDebug

@@ -3,7 +3,6 @@ package cli
 import (
 	"fmt"
 	"log/slog"
-	"os"
 
 	"github.com/spf13/cobra"
 
@@ -55,7 +54,7 @@ func loadConfig(file string) (server.Config, error) {
 			return cfg, err
 		}
 	}
-	cfg.Token = os.Getenv("QUIRE_TOKEN")
+	cfg.Token = takeToken()
 	return cfg, nil
 }
 

@@ -36,7 +36,7 @@ func newUpCommand(p Process) *cobra.Command {
 			if verbose {
 				level = slog.LevelDebug
 			}
-			cfg.Token = os.Getenv("QUIRE_TOKEN")
+			cfg.Token = takeToken()
 			cfg.Sample = true
 			return serve(cmd.Context(), p, cfg, level)
 		},
@@ -48,6 +48,15 @@ func newUpCommand(p Process) *cobra.Command {
 	f.DurationVar(&cfg.NotebookIdle, "notebook-idle", 0, "how long a notebook server with nobody there goes on; -1s is for ever (default 1h)")
 	f.BoolVar(&verbose, "verbose", false, "log every request")
 	return withExit(cmd, "0 asked to stop, 1 error, 2 usage")
+}
+
+// takeToken returns the access token that a server was given, and takes it out
+// of the environment: kernels and containers inherit that, and a notebook must
+// not be able to act as its server's owner.
+func takeToken() string {
+	token := os.Getenv("QUIRE_TOKEN")
+	_ = os.Unsetenv("QUIRE_TOKEN")
+	return token
 }
 
 // serve runs a server until the command is asked to end, which is its success.
