@@ -282,6 +282,19 @@ func (v *Volume) EmptyTrash(ctx context.Context, workspace string) error {
 	return err
 }
 
+// EmptyTrashes is EmptyTrash for every workspace and the shared folder. It goes
+// on after an error and returns them all.
+func (v *Volume) EmptyTrashes(ctx context.Context) error {
+	people, err := v.entries("users")
+	errs := []error{err}
+	for _, e := range people {
+		if e.Type == Directory && ctx.Err() == nil {
+			errs = append(errs, problem.Wrap(v.EmptyTrash(ctx, e.Path), "emptying the trash of %s", e.Name))
+		}
+	}
+	return errors.Join(append(errs, problem.Wrap(v.EmptyTrash(ctx, "shared"), "emptying the trash of the shared folder"))...)
+}
+
 func (v *Volume) discard(ctx context.Context, workspace string, chosen func(Deleted) bool) (int, error) {
 	all, err := v.trash(workspace)
 	if err != nil {

@@ -364,7 +364,7 @@ func TestTrashIsEmptiedAfterThirtyDays(t *testing.T) {
 		want  int
 	}{{0, 1}, {29 * 24 * time.Hour, 1}, {2 * 24 * time.Hour, 0}} {
 		now = now.Add(tt.later)
-		if err := b.EmptyTrash(b.ctx, "users/ann"); err != nil {
+		if err := b.EmptyTrashes(b.ctx); err != nil {
 			t.Fatal(err)
 		}
 		all, err := b.Trash(b.ctx, ann, "users/ann")

@@ -330,6 +330,7 @@ func (s *Server) Serve(ctx context.Context) error {
 	defer s.spawn.stop()
 	defer s.index.Stop()
 	defer s.keepReserve(ctx)()
+	defer s.keepTrash(ctx)()
 	if s.warm != nil {
 		if err := s.warm.Start(); err != nil {
 			return err
