@@ -294,8 +294,10 @@ func writeMixedNotebook(path string, size int) error {
 		n := len(cells)
 		outputs := []any{
 			map[string]any{"output_type": "stream", "name": "stdout", "text": lines},
-			map[string]any{"output_type": "execute_result", "execution_count": n, "metadata": map[string]any{},
-				"data": map[string]any{"text/html": table, "text/plain": "a table"}},
+			map[string]any{
+				"output_type": "execute_result", "execution_count": n, "metadata": map[string]any{},
+				"data": map[string]any{"text/html": table, "text/plain": "a table"},
+			},
 			map[string]any{"output_type": "display_data", "metadata": map[string]any{}, "data": map[string]any{"image/png": image, "text/plain": "<Figure>"}},
 		}
 		source := code + fmt.Sprintf("# part %d\n", n)
@@ -306,8 +308,10 @@ func writeMixedNotebook(path string, size int) error {
 	}
 	data, err := json.Marshal(map[string]any{
 		"cells": cells, "nbformat": 4, "nbformat_minor": 5,
-		"metadata": map[string]any{"kernelspec": map[string]any{"name": "python3", "display_name": "Python 3", "language": "python"},
-			"language_info": map[string]any{"name": "python"}},
+		"metadata": map[string]any{
+			"kernelspec":    map[string]any{"name": "python3", "display_name": "Python 3", "language": "python"},
+			"language_info": map[string]any{"name": "python"},
+		},
 	})
 	if err != nil {
 		return err

@@ -495,7 +495,13 @@ func (g generator) mutate(t *testing.T, doc string) (mutant, what string) {
 func (g generator) other() any {
 	return []any{
 		nil, true, "", "text", "a,b", json.Number("5"), json.Number("-1"), json.Number("2.0"), json.Number("0"),
-		[]any{}, []any{"a", "b"}, []any{"a", "a"}, []any{json.Number("1")}, map[string]any{}, map[string]any{"a": "b"}, map[string]any{"a": json.Number("1")},
+		[]any{},
+		[]any{"a", "b"},
+		[]any{"a", "a"},
+		[]any{json.Number("1")},
+		map[string]any{},
+		map[string]any{"a": "b"},
+		map[string]any{"a": json.Number("1")},
 	}[g.IntN(16)]
 }
 
