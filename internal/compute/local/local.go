@@ -313,10 +313,13 @@ func (i *isolation) system(spec compute.Spec, groups map[string]string, add func
 	if isImage {
 		return nil
 	}
+	// They may lie below /tmp, which is made after the system's folders.
 	for _, path := range i.cfg.HostPaths {
-		if err := add1(path, path); err != nil {
+		tree, err := i.tree(shim.TreeMount{Source: path, Target: path, ReadOnly: true}, add, false)
+		if err != nil {
 			return err
 		}
+		c.Mounts = append(c.Mounts, tree)
 	}
 	return nil
 }

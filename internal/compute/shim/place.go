@@ -234,7 +234,16 @@ func (p *Place) read(id string) (record, error) {
 	if errors.Is(err, fs.ErrNotExist) {
 		return r, problem.New(problem.NotFound, "there is no container %s", id)
 	}
-	return r, problem.Wrap(err, "reading container %s", id)
+	return r, p.unreadable(id, err)
+}
+
+// unreadable says that a container could not be read: where the place was closed
+// meanwhile, that.
+func (p *Place) unreadable(id string, err error) error {
+	if closed := p.isClosed(); closed != nil && errors.Is(err, fs.ErrClosed) {
+		return closed
+	}
+	return problem.Wrap(err, "reading container %s", id)
 }
 
 // readJSON reads a file of a container that was written in one piece. A file
@@ -275,13 +284,13 @@ func (p *Place) status(r record) (compute.Status, result, error) {
 		s.StartedAt = shim.StartedAt
 		s.State = compute.Running
 	} else if !errors.Is(err, fs.ErrNotExist) {
-		return s, res, problem.Wrap(err, "reading container %s", id)
+		return s, res, p.unreadable(id, err)
 	}
 	err := p.readJSON(id, "exit.json", &res)
 	switch {
 	case err == nil:
 	case !errors.Is(err, fs.ErrNotExist):
-		return s, res, problem.Wrap(err, "reading container %s", id)
+		return s, res, p.unreadable(id, err)
 	case s.State == compute.Created:
 		return s, res, nil
 	case p.alive(id):
