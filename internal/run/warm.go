@@ -92,7 +92,8 @@ func (w *Warm) Ready() int {
 
 // Launch implements Launcher.
 func (w *Warm) Launch(ctx context.Context, dir string) error {
-	for p := w.take(); p != nil; p = w.take() {
+	// One that does not answer costs seconds: no second one is tried.
+	if p := w.take(); p != nil {
 		err := p.give(dir)
 		if err == nil {
 			return nil
