@@ -84,7 +84,7 @@ func run(cfg config) error {
 	defer os.RemoveAll(dir)
 	cfg.dir = dir
 	var results []result
-	for _, row := range slices.Concat(rows, platformRows, notebookRows) {
+	for _, row := range slices.Concat(rows, platformRows, notebookRows, frameRows) {
 		if !strings.Contains(row.name, cfg.only) {
 			continue
 		}

@@ -25,8 +25,14 @@ unformatted=$(tool gofumpt -l $files)
 	echo "$unformatted"
 	exit 1
 }
+if [ -d web/node_modules ]; then
+	tools/web.sh check
+else
+	echo "check: the web app's packages are not installed, left out (make build brings them)" >&2
+fi
 go vet ./...
 tool staticcheck ./...
+if command -v golangci-lint >/dev/null 2>&1; then golangci-lint run ./...; fi
 race=
 if command -v "${CC:-gcc}" >/dev/null 2>&1; then race=-race; fi
 go test $race -short ./...

@@ -3,6 +3,7 @@
 # leaves it at .quire/python. Nothing outside .quire is written.
 #
 #   tools/python-env.sh            make it, or return at once when it is there
+#   tools/python-env.sh spark      that, and Spark in it (400 MB; needs Java 17)
 #   QUIRE_PYTHON=/path/python3     use this interpreter (3.10 or newer)
 #   QUIRE_PYTHON_SOURCE=index|distribution|auto   where the packages come from
 #
@@ -18,11 +19,15 @@ lab_lock=$root/python/requirements-lab.lock
 source=${QUIRE_PYTHON_SOURCE:-auto}
 mkdir -p "$state"
 . "$root/tools/python-lib.sh"
+cd "$root"
 
 # The key names all that the environment is made from, and where: a virtual
 # environment holds absolute paths and cannot be moved.
 key=$({ cat "$lock" "$lab_lock" "$0" "$root/tools/python-lib.sh"; echo "$root $source ${QUIRE_PYTHON:-} $(uname -sm)"; } | digest)
 env=$state/python-$key
+
+# The wheel has a key of its own: another kragle is no reason to install all again.
+wheel_key=$(cat python/build_wheel.py python/kragle/*.py python/quire/*.py | digest)
 
 finished() { [ -f "$env/.complete" ] && "$env/bin/python" -c pass 2>/dev/null; }
 publish() { # the link moves in one step: a reader sees the old or the new one
@@ -31,14 +36,61 @@ publish() { # the link moves in one step: a reader sees the old or the new one
 		rm -f "$state/python" && mv "$state/python.$$" "$state/python"
 	}
 }
-if finished; then
+has_kragle() { [ "$(cat "$env/.kragle" 2>/dev/null)" = "$wheel_key" ]; }
+
+# add_kragle puts the client library, built here as a wheel, into the environment.
+# A wheel is unpacked where packages are: neither pip nor a network is needed.
+add_kragle() {
+	has_kragle && return 0
+	site=$("$env/bin/python" -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
+	rm -rf "$env/.wheel"
+	mkdir -p "$env/.wheel/new"
+	wheel=$("$env/bin/python" "$root/python/build_wheel.py" "$env/.wheel")
+	"$env/bin/python" -m zipfile -e "$wheel" "$env/.wheel/new"
+	rm -rf "$site"/kragle "$site"/quire "$site"/kragle-*.dist-info
+	mv "$env/.wheel/new"/* "$site/"
+	"$env/bin/python" -m compileall -q "$site/kragle" "$site/quire"
+	rm -rf "$env/.wheel"
+	echo "$wheel_key" >"$env/.kragle"
+}
+
+# has_spark: is Spark there, where it is asked for?
+with_spark=${1:-}
+spark_key=$(digest <"$root/python/requirements-spark.lock")
+has_spark() { [ -z "$with_spark" ] || [ "$(cat "$env/.spark" 2>/dev/null)" = "$spark_key" ]; }
+
+# add_spark adds what python/requirements-spark.lock names, hashes checked. PySpark
+# is built here from its source, with what was installed before it.
+add_spark() {
+	has_spark && return 0
+	java=$(java -version 2>&1 | sed -n 's/.* version "\([0-9]*\).*/\1/p' | head -n 1)
+	[ "${java:-0}" -ge 17 ] 2>/dev/null || {
+		say "python environment: Spark needs Java 17 or newer on PATH. An administrator can: apt-get install -y openjdk-17-jre-headless"
+		return 1
+	}
+	say "python environment: adding what python/requirements-spark.lock names, some minutes"
+	lock=$root/python/requirements-spark.lock
+	awk '/^[a-z]/ { on = /^(packaging|setuptools|wheel)==/ } on' "$lock" >"$state/spark-build.lock"
+	pip_into "$env" --only-binary :all: -r "$state/spark-build.lock" >>"$state/python-env.log" 2>&1 &&
+		pip_into "$env" --only-binary :all: --no-binary pyspark --no-build-isolation -r "$lock" >>"$state/python-env.log" 2>&1 || {
+		say "python environment: Spark cannot be installed; .quire/python-env.log says why:"
+		tail -n 5 "$state/python-env.log" | sed 's/^/    /' >&2
+		return 1
+	}
+	echo "$spark_key" >"$env/.spark"
+	say "python environment: Spark is in .quire/python"
+}
+
+if finished && has_kragle && has_spark; then
 	[ "$(readlink "$state/python" 2>/dev/null)" = "python-$key" ] || publish
 	exit 0
 fi
 
 hold_lock "$state/python.lock" "python environment: another make is building it, waiting"
-if finished; then # the one we waited for has made it
+if finished; then # the one we waited for has made it, or only kragle is another
+	add_kragle
 	publish
+	add_spark
 	exit 0
 fi
 
@@ -129,8 +181,10 @@ auto)
 	;;
 esac
 write_kernelspec "$env"
+add_kragle
 echo "$origin" >"$env/.complete"
 publish
 # Environments of earlier lock files go, once nothing points at them.
 find "$state" -maxdepth 1 -name 'python-*' -type d ! -name "python-$key" -mtime +1 -exec rm -rf {} + 2>/dev/null || true
 say "python environment: .quire/python, from $origin"
+add_spark

@@ -65,6 +65,20 @@ install_locked() {
 	fi
 }
 
+# pip_into ENV OPTION...: installs into an environment that exists, hashes checked.
+pip_into() {
+	env_=$1
+	shift
+	if "$env_/bin/python" -m pip --version >/dev/null 2>&1; then
+		"$env_/bin/python" -m pip install --disable-pip-version-check --no-input --progress-bar off --require-hashes "$@"
+	elif command -v uv >/dev/null 2>&1; then
+		uv pip install --python "$env_/bin/python" --require-hashes "$@"
+	else
+		echo "$env_ has no pip, and there is no uv"
+		return 1
+	fi
+}
+
 # debian_pip DIR LOG: prints the pip wheel of Debian's python3-pip-whl, fetched into DIR.
 debian_pip() {
 	fetch_debs "$1" python3-pip-whl >>"$2" 2>&1 || return 1

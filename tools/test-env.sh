@@ -1,7 +1,7 @@
 #!/bin/sh
 # Makes what the tests compare with and run on, and writes build/testenv/env.sh,
-# which names it all. Everything is below build/ and .quire/, but for R's kernel
-# and Chromium: as root they are installed from the distribution when missing.
+# which names it all. Everything is below build/ and .quire/, but for programs of
+# the distribution, which are installed as root when they are missing.
 set -eu
 umask 022
 root=$(cd "$(dirname "$0")/.." && pwd -P)
@@ -28,60 +28,46 @@ print(json.dumps({"argv": sys.argv[3:], "display_name": sys.argv[2], "language":
 		"$language" "$title" "$@" >"$kernels/$name/kernel.json"
 }
 
-# Papermill, nbclient and bash_kernel, in an environment of their own.
-papermill() {
-	lock=$root/python/requirements-test.lock
+# environment WHAT FOLDER LOCK: a Python environment of what a lock file names.
+environment() {
+	what=$1 folder=$2 lock=$root/python/$3
 	key=$({ cat "$lock" tools/python-lib.sh; echo "$root"; } | digest)
-	[ "$(cat "$env/.complete" 2>/dev/null)" = "$key" ] && "$env/bin/python" -c pass 2>/dev/null && return 0
+	[ "$(cat "$folder/.complete" 2>/dev/null)" = "$key" ] && "$folder/bin/python" -c pass 2>/dev/null && return 0
 	interpreter=$(find_python 3 10) || fail "no Python 3.10 or newer on PATH (set QUIRE_PYTHON)"
-	say "test environment: installing Papermill and its kin, about half a minute"
-	rm -rf "$env"
-	mkdir -p "$env"
-	install_locked "$interpreter" "$env" "$lock" "$root/build/testenv.log" ||
-		fail "the packages of python/requirements-test.lock cannot be installed (a package index is needed):" "$root/build/testenv.log"
-	rm -rf "$env/share/jupyter/kernels/python3" # the python3 kernel is that of .quire/python
-	kernelspec bash bash Bash "$env/bin/python" -m bash_kernel -f '{connection_file}'
-	echo "$key" >"$env/.complete"
+	say "test environment: installing $what"
+	rm -rf "$folder"
+	mkdir -p "$folder"
+	install_locked "$interpreter" "$folder" "$lock" "$folder.log" ||
+		fail "the packages of python/$3 cannot be installed (a package index is needed):" "$folder.log"
+	rm -rf "$folder/share/jupyter/kernels/python3" # the python3 kernel is that of .quire/python
+	echo "$key" >"$folder/.complete"
 }
 
-# JupyterLab's front end alone: its wheel without what its Python side needs.
-jupyterlab() {
-	lock=$root/python/requirements-lab.lock
-	key=$({ cat "$lock" tools/python-lib.sh; echo "$root"; } | digest)
-	[ "$(cat "$root/build/lab/.complete" 2>/dev/null)" = "$key" ] && return 0
-	interpreter=$(find_python 3 10) || fail "no Python 3.10 or newer on PATH (set QUIRE_PYTHON)"
-	say "test environment: installing JupyterLab's front end"
-	rm -rf "$root/build/lab"
-	mkdir -p "$root/build/lab"
-	PIP_NO_DEPS=1 UV_NO_DEPS=1 install_locked "$interpreter" "$root/build/lab" "$lock" "$root/build/lab.log" ||
-		fail "JupyterLab of python/requirements-lab.lock cannot be installed (a package index is needed):" "$root/build/lab.log"
-	echo "$key" >"$root/build/lab/.complete"
+# distribution NAME PACKAGES CHECK...: as root, the distribution's packages, unless
+# the command CHECK says that they are there. No service of theirs is started: the
+# tests start their own.
+distribution() {
+	name=$1 install="apt-get install -y --no-install-recommends $2" log="build/${2%% *}.log"
+	shift 2
+	"$@" >/dev/null 2>&1 && return 0
+	[ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1 ||
+		fail "$name is not installed. An administrator can: $install"
+	say "test environment: installing $name from the distribution"
+	policy=/usr/sbin/policy-rc.d
+	[ -e "$policy" ] && policy= || { printf '#!/bin/sh\nexit 101\n' >"$policy" && chmod +x "$policy"; }
+	: >"$log"
+	[ -n "${updated:-}" ] || apt-get update -qq >>"$log" 2>&1 && updated=yes
+	DEBIAN_FRONTEND=noninteractive $install >>"$log" 2>&1 && installed=yes || installed=
+	[ -z "$policy" ] || rm -f "$policy"
+	[ -n "$installed" ] || fail "$name cannot be installed ($install):" "$log"
+	"$@" >/dev/null 2>&1 || fail "$name is installed, and yet it is not there: $*"
 }
+on_path() { PATH=$PATH:/usr/sbin command -v "$1"; }
+has_ir() { Rscript -e 'library(IRkernel)'; }
 
-ir() {
-	has_ir() { Rscript -e 'library(IRkernel)' >/dev/null 2>&1; }
-	install="apt-get install -y r-base-core r-cran-irkernel"
-	if ! has_ir; then
-		[ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1 ||
-			fail "R with IRkernel is not installed. An administrator can: $install"
-		say "test environment: installing R's kernel from the distribution"
-		{ apt-get update -qq && DEBIAN_FRONTEND=noninteractive $install --no-install-recommends; } \
-			>build/ir.log 2>&1 || fail "R's kernel cannot be installed ($install):" build/ir.log
-		has_ir || fail "R is installed, and yet library(IRkernel) is an error" build/ir.log
-	fi
-	kernelspec ir R R "$(command -v R)" --slave -e 'IRkernel::main()' --args '{connection_file}'
-}
-
-browser() {
-	install="apt-get install -y chromium"
-	if ! command -v chromium >/dev/null 2>&1; then
-		[ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1 ||
-			fail "Chromium is not installed (no chromium on PATH). An administrator can: $install"
-		say "test environment: installing Chromium from the distribution"
-		{ apt-get update -qq && DEBIAN_FRONTEND=noninteractive $install --no-install-recommends; } \
-			>build/chromium.log 2>&1 || fail "Chromium cannot be installed ($install):" build/chromium.log
-	fi
-	from_npm browser
+# A file system that ignores case, which root can mount where there is FUSE.
+caseless() {
+	[ "$(id -u)" = 0 ] && [ -c /dev/fuse ]
 }
 
 # from_npm NAME: installs what tools/NAME/package-lock.json names into build/tools/NAME.
@@ -97,12 +83,6 @@ from_npm() {
 	: >"build/tools/$1/.complete"
 }
 
-deno() {
-	from_npm deno
-	kernelspec deno typescript Deno "$root/build/tools/deno/node_modules/@deno/linux-x64-glibc/deno" \
-		jupyter --kernel --conn '{connection_file}'
-}
-
 # from_go NAME PACKAGE: builds a server of tools/go.mod into build/tools/NAME.
 from_go() {
 	[ "build/tools/$1" -nt tools/go.mod ] && return 0
@@ -112,57 +92,93 @@ from_go() {
 	touch "build/tools/$1" # go build leaves a program alone that is already right
 }
 
-servers() {
+# The lanes wait for different things, the network most, and go side by side.
+lane_packages() {
+	distribution "Java 17" openjdk-17-jre-headless on_path java
+	distribution "R's kernel" "r-base-core r-cran-irkernel" has_ir
+	distribution Chromium chromium on_path chromium
+	if [ "$(id -u)" = 0 ] && [ ! -e /etc/postgresql-common/createcluster.conf ]; then
+		mkdir -p /etc/postgresql-common
+		echo "create_main_cluster = false" >/etc/postgresql-common/createcluster.conf
+	fi
+	distribution "PostgreSQL's server" postgresql tools/postgres.sh have
+	distribution Docker docker.io on_path dockerd
+	if caseless; then
+		distribution "a FAT file system" dosfstools on_path mkfs.vfat
+		distribution "FAT in FUSE" fusefat on_path fusefat
+		distribution FUSE fuse3 on_path fusermount3
+	fi
+	tools/python-env.sh spark || fail "Spark cannot be installed into .quire/python" # it needs Java
+}
+# The environment that is prepared for people's notebooks.
+lane_prepared() {
+	tools/python-env.sh
+	[ -d .quire/python/share/jupyter/lab ] ||
+		fail "JupyterLab of python/requirements-lab.lock is not in .quire/python (a package index is needed): rm -r .quire/python* and try again"
+}
+# What Quire is compared with: Papermill and its kin, and a JupyterHub, whose
+# single-user server the notebook server is.
+lane_peers() {
+	environment "Papermill and its kin, about half a minute" "$env" requirements-test.lock
+	environment JupyterHub "$root/build/hub" requirements-hub.lock
+}
+lane_node() {
+	for name in browser azurite ydoc jupyterlab-services hub deno; do from_npm "$name"; done
+}
+lane_go() {
 	from_go versitygw github.com/versity/versitygw/cmd/versitygw
 	from_go fake-gcs-server github.com/fsouza/fake-gcs-server
-	from_npm azurite
-	from_npm ydoc
-	from_npm jupyterlab-services
+	from_go oidc-provider github.com/zitadel/oidc/v3/example/server
 }
 
 # What only the benchmarks compare with: Debian's jupyter-server and nbconvert.
 # Without them their columns stay empty.
-peers() {
-	command -v jupyter-server >/dev/null 2>&1 && /usr/bin/python3 -c 'import nbconvert' 2>/dev/null && return 0
-	install="apt-get install -y jupyter-server python3-nbconvert"
-	if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then
-		say "test environment: installing jupyter-server and nbconvert from the distribution"
-		{ apt-get update -qq && DEBIAN_FRONTEND=noninteractive $install --no-install-recommends; } >build/peers.log 2>&1 && return 0
-	fi
-	say "test environment: no jupyter-server to compare with. An administrator can: $install"
-}
+has_jupyter() { command -v jupyter-server && /usr/bin/python3 -c 'import nbconvert'; }
 
 case ${1:-all} in
 all)
-	papermill
-	ir
-	browser
-	deno
-	servers
-	jupyterlab
+	lanes=
+	for lane in packages prepared peers node go; do
+		"lane_$lane" &
+		lanes="$lanes $!"
+	done
+	failed=
+	for lane in $lanes; do wait "$lane" || failed=yes; done
+	[ -z "$failed" ] || exit 1
+	kernelspec ir R R "$(command -v R)" --slave -e 'IRkernel::main()' --args '{connection_file}'
+	kernelspec deno typescript Deno "$root/build/tools/deno/node_modules/@deno/linux-x64-glibc/deno" \
+		jupyter --kernel --conn '{connection_file}'
 	;;
 bench)
-	papermill
+	environment "Papermill and its kin, about half a minute" "$env" requirements-test.lock
 	from_go versitygw github.com/versity/versitygw/cmd/versitygw
-	peers
+	(distribution "jupyter-server and nbconvert, to compare with," "jupyter-server python3-nbconvert" has_jupyter) || :
 	;;
 *) fail "usage: tools/test-env.sh [all|bench]" ;;
 esac
+kernelspec bash bash Bash "$env/bin/python" -m bash_kernel -f '{connection_file}'
 
 cat >build/testenv/env.sh.new <<END
 # Made by tools/test-env.sh; read with ".".
 export QUIRE_ENV='$root/.quire/python'
 export QUIRE_TEST_PYTHON='$root/.quire/python/bin/python'
 export QUIRE_TEST_PAPERMILL='$env/bin/papermill'
+export QUIRE_TEST_PYLSP='$env/bin/pylsp'
 export QUIRE_TEST_KERNELS=python3,ir,deno
 export QUIRE_TEST_CHROMIUM='$(command -v chromium)'
 export QUIRE_TEST_BROWSER='$root/build/tools/browser'
 export QUIRE_TEST_S3_SERVER='$root/build/tools/versitygw'
+export QUIRE_TEST_OIDC_SERVER='$root/build/tools/oidc-provider'
 export QUIRE_TEST_GCS_SERVER='$root/build/tools/fake-gcs-server'
 export QUIRE_TEST_AZURE_SERVER='$root/build/tools/azurite/node_modules/.bin/azurite-blob'
 export QUIRE_TEST_JUPYTERLAB='$root/build/tools/jupyterlab-services/node_modules'
-export QUIRE_TEST_LAB='$root/build/lab/share/jupyter'
+export QUIRE_TEST_LAB='$root/.quire/python/share/jupyter'
+export QUIRE_TEST_DOCKERD='$(PATH=$PATH:/usr/sbin command -v dockerd)'
+export QUIRE_TEST_JUPYTERHUB='$root/build/hub/bin/jupyterhub'
+export QUIRE_TEST_HUB_PROXY='$root/build/tools/hub/node_modules/.bin/configurable-http-proxy'
+export QUIRE_TEST_FAT='$(! caseless || echo 1)'
 export QUIRE_TEST_YDOC='$root/build/tools/ydoc'
+export QUIRE_TEST_SPARK='$root/.quire/python/bin/python'
 export QUIRE_TEST_PYYAML='$root/.quire/python/bin/python'
 export JUPYTER_PATH='$env/share/jupyter:$root/.quire/python/share/jupyter'
 END

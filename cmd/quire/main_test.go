@@ -6,6 +6,8 @@ import (
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"quire/internal/compute/computetest"
 )
 
 func TestMain(m *testing.M) {
@@ -55,6 +57,44 @@ func TestKernels(t *testing.T) {
 			Cmds: commands,
 		})
 	}
+}
+
+// TestDocker runs the scripts that need a Docker host and a real Python kernel
+// in it. They are registered where both are there.
+func TestDocker(t *testing.T) {
+	t.Parallel()
+	python := os.Getenv("QUIRE_ENV")
+	if os.Getenv(computetest.DockerVariable) == "" || python == "" {
+		return
+	}
+	runDocker(t, "testdata/docker", python)
+}
+
+// TestDockerMany launches two hundred containers of a Docker host at once. It
+// takes minutes and is asked for by name: make test-docker-many.
+func TestDockerMany(t *testing.T) {
+	if os.Getenv("QUIRE_TEST_DOCKER_MANY") == "" {
+		return
+	}
+	runDocker(t, "testdata/dockermany", os.Getenv("QUIRE_ENV"))
+}
+
+// runDocker runs scripts with a Docker host of their own.
+func runDocker(t *testing.T, dir, python string) {
+	t.Helper()
+	host := computetest.StartDocker(t)
+	testscript.Run(t, testscript.Params{
+		Dir:                 dir,
+		RequireExplicitExec: true,
+		Setup: func(env *testscript.Env) error {
+			setup(env)
+			for name, value := range map[string]string{"JUPYTER_PATH": os.Getenv("JUPYTER_PATH"), "QUIRE_ENV": python, "DOCKER_HOST": host.Host, "IMAGE": host.Image} {
+				env.Setenv(name, value)
+			}
+			return nil
+		},
+		Cmds: commands,
+	})
 }
 
 // setup keeps what is the person's own away from a script.

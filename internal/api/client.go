@@ -13,6 +13,7 @@ import (
 	"strings"
 	"time"
 
+	"quire/internal/job"
 	"quire/internal/notebook"
 	"quire/internal/problem"
 	"quire/internal/run"
@@ -44,7 +45,7 @@ func (c *Client) Run(ctx context.Context, id string) (run.Run, error) {
 func (c *Client) Runs(ctx context.Context, f run.Filter) ([]run.Run, error) {
 	q := url.Values{}
 	for key, value := range map[string]string{
-		"owner": f.Owner, "notebook": f.Notebook, "state": string(f.State), "tag": f.Tag, "cursor": f.Before,
+		"owner": f.Owner, "notebook": f.Notebook, "template": f.Template, "state": string(f.State), "tag": f.Tag, "cursor": f.Before,
 	} {
 		if value != "" {
 			q.Set(key, value)
@@ -81,11 +82,12 @@ func (c *Client) Output(ctx context.Context, id string) (*notebook.Notebook, err
 
 // Follow calls f with each event of a run, from its first, until the run has
 // ended, and returns the run. A connection that breaks is made again where it
-// broke, for as long as ctx allows.
-func (c *Client) Follow(ctx context.Context, id string, f func(event []byte) error) (run.Run, error) {
+// broke, for as long as ctx allows. starts, which may be nil, is told how the
+// start of its container goes.
+func (c *Client) Follow(ctx context.Context, id string, f func(event []byte) error, starts func([]job.Phase)) (run.Run, error) {
 	last, wait := "", 100*time.Millisecond
 	for {
-		ended, done, err := c.stream(ctx, id, &last, f)
+		ended, done, err := c.stream(ctx, id, &last, f, starts)
 		if done || err != nil {
 			return ended, err
 		}
@@ -100,7 +102,7 @@ func (c *Client) Follow(ctx context.Context, id string, f func(event []byte) err
 
 // stream reads one connection's worth of events. done is true when the run has
 // ended; neither done nor an error means that the connection broke.
-func (c *Client) stream(ctx context.Context, id string, last *string, f func([]byte) error) (ended run.Run, done bool, err error) {
+func (c *Client) stream(ctx context.Context, id string, last *string, f func([]byte) error, starts func([]job.Phase)) (ended run.Run, done bool, err error) {
 	path := "/api/runs/" + url.PathEscape(id) + "/events?from=" + url.QueryEscape(*last)
 	answer, err := c.do(ctx, http.MethodGet, path, "", nil)
 	if err != nil {
@@ -118,10 +120,15 @@ func (c *Client) stream(ctx context.Context, id string, last *string, f func([]b
 		key, value, _ := strings.Cut(lines.Text(), ": ")
 		switch {
 		case lines.Text() == "":
-			if name == "end" {
+			switch {
+			case name == "end":
 				return ended, true, json.Unmarshal(data, &ended)
-			}
-			if len(data) > 0 {
+			case name == "start":
+				var s startOf
+				if starts != nil && json.Unmarshal(data, &s) == nil {
+					starts(s.Start)
+				}
+			case len(data) > 0:
 				if err := f(data); err != nil {
 					return run.Run{}, false, err
 				}

@@ -29,9 +29,9 @@ const maxSaveBody = 512 << 20
 // RegisterContents adds the Jupyter contents API: all of it for a person's
 // workspace under /user/<name>/api/contents, and read-only for the whole volume
 // under /api/contents and /files, as Commuter has it; and versions under
-// /api/versions.
-func RegisterContents(rt *Router, volume *contents.Volume) {
-	h := contentsRoutes{volume: volume, made: &answers{}}
+// /api/versions. live is where files may be open; nil is nowhere.
+func RegisterContents(rt *Router, volume *contents.Volume, live Live) {
+	h := contentsRoutes{volume: volume, live: live, made: &answers{}}
 	read := func(d Doc) Policy { return Policy{Access: SignedIn, QueryToken: true, Doc: d} }
 	write := func(d Doc) Policy {
 		return Policy{Access: SignedIn, QueryToken: true, MaxBody: maxSaveBody, Doc: d}
@@ -63,6 +63,7 @@ func RegisterContents(rt *Router, volume *contents.Volume) {
 
 type contentsRoutes struct {
 	volume *contents.Volume
+	live   Live
 	made   *answers
 }
 
@@ -182,7 +183,7 @@ func (h contentsRoutes) get(w http.ResponseWriter, r *http.Request, t target) er
 	}
 	m.setTrust(trusted)
 	if how.content && e.Type == contents.Notebook && t.base != "" {
-		h.volume.Saw(t.full(), e.Version)
+		h.volume.Saw(t.full(), clientOf(r), e.Version)
 	}
 	if a := h.made.get(how.key(t, m), tag); a != nil && m.Type != contents.Directory {
 		if notModified(w, r, a.tag) {

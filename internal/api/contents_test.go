@@ -45,7 +45,7 @@ func setupFiles(t *testing.T) (*bundle, storage.Store) {
 		t.Fatal(err)
 	}
 	t.Cleanup(index.Stop)
-	RegisterContents(b.router, v)
+	RegisterContents(b.router, v, nil)
 	RegisterCommuter(b.router, index)
 	return b, lake
 }

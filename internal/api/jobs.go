@@ -66,6 +66,7 @@ func RegisterJobs(rt *Router, jobs *job.Jobs) {
 	on("POST /api/v3/tasks/move", "Move a running task to another service job", h.move, takes(moveRequest{}), none)
 	on("GET /api/v3/tasks/{id}/log", "What a task wrote, as text", h.log,
 		asks(map[string]string{"follow": "true goes on until the task has ended", "tailBytes": "only the last so many bytes"}))
+	on("GET /api/v3/tasks/{id}/usage", "What a task used over its life: at most 500 samples, and its limits", h.usage, gives(job.Series{}))
 	on("POST /api/v3/tasks/{id}/exec", "Execute a command in a running task", h.exec, takes(ExecRequest{}), gives(ExecResult{}))
 	on("GET /api/v3/compute", "What containers can have here, and how much of it is in use", h.compute, gives(Compute{}))
 }
@@ -134,19 +135,23 @@ func (h jobRoutes) list(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	all, err := h.chosen(r.Context(), user(r), q)
+	page, err := h.findJobs(r, q)
 	if err != nil {
 		return err
+	}
+	return writeTagged(w, r, page)
+}
+
+func (h jobRoutes) findJobs(r *http.Request, q jobQuery) (jobList, error) {
+	all, err := h.chosen(r.Context(), user(r), q)
+	if err != nil {
+		return jobList{}, err
 	}
 	items := make([]jobItem, len(all))
 	for i, one := range all {
 		items[i] = jobItem{one.Job.Created, one.Job.ID, one.Job.Message()}
 	}
-	page, err := q.paged(items)
-	if err != nil {
-		return err
-	}
-	return writeTagged(w, r, page)
+	return q.paged(items)
 }
 
 func (h jobRoutes) tasks(w http.ResponseWriter, r *http.Request) error {
@@ -154,15 +159,23 @@ func (h jobRoutes) tasks(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	all, err := h.chosen(r.Context(), user(r), q)
+	page, err := h.findTasks(r, q)
 	if err != nil {
 		return err
+	}
+	return writeTagged(w, r, page)
+}
+
+func (h jobRoutes) findTasks(r *http.Request, q jobQuery) (jobList, error) {
+	all, err := h.chosen(r.Context(), user(r), q)
+	if err != nil {
+		return jobList{}, err
 	}
 	var items []jobItem
 	for _, one := range all {
 		tasks, err := h.jobs.Tasks(r.Context(), user(r), one.Job.ID, q.values.Get("taskStates") != "" || q.values.Get("taskIds") != "")
 		if err != nil {
-			return err
+			return jobList{}, err
 		}
 		for _, t := range tasks {
 			if q.matchTask(t) {
@@ -180,11 +193,7 @@ func (h jobRoutes) tasks(w http.ResponseWriter, r *http.Request) error {
 		}
 		return strings.Compare(b.id, a.id)
 	})
-	page, err := q.paged(items)
-	if err != nil {
-		return err
-	}
-	return writeTagged(w, r, page)
+	return q.paged(items)
 }
 
 func (h jobRoutes) get(w http.ResponseWriter, r *http.Request) error {
@@ -387,6 +396,14 @@ func (h jobRoutes) log(w http.ResponseWriter, r *http.Request) error {
 	}
 }
 
+func (h jobRoutes) usage(w http.ResponseWriter, r *http.Request) error {
+	series, err := h.jobs.Series(r.Context(), user(r), r.PathValue("id"))
+	if err != nil {
+		return err
+	}
+	return writeTagged(w, r, series)
+}
+
 // An ExecRequest is a command to execute in a task.
 type ExecRequest struct {
 	Argv           []string          `json:"argv"`
@@ -475,9 +492,27 @@ func (h jobRoutes) allEvents(w http.ResponseWriter, r *http.Request) error {
 	return h.stream(w, r, "", q)
 }
 
-// stream sends what is there, "snapshotEnd", and then every change. What comes
-// twice, or late, has a version that tells.
 func (h jobRoutes) stream(w http.ResponseWriter, r *http.Request, only string, q jobQuery) error {
+	var out *EventStream
+	defer func() {
+		if out != nil {
+			out.Close()
+		}
+	}()
+	return h.watch(r, only, q, func() eventSender {
+		out = NewEventStream(w)
+		return out
+	})
+}
+
+// An eventSender sends notifications: JSON, with an id and a name.
+type eventSender interface {
+	Send(id, name string, data []byte) error
+}
+
+// watch sends what is there, "snapshotEnd", and then every change. What comes
+// twice, or late, has a version that tells. begin begins the answer.
+func (h jobRoutes) watch(r *http.Request, only string, q jobQuery, begin func() eventSender) error {
 	watch := h.jobs.Watch() // before the snapshot, so that nothing is missed
 	defer watch.Close()
 	var all []job.Whole
@@ -491,8 +526,7 @@ func (h jobRoutes) stream(w http.ResponseWriter, r *http.Request, only string, q
 	if err != nil {
 		return err
 	}
-	s := &jobStream{jobs: h.jobs, out: NewEventStream(w), seen: map[string]int64{}, chosen: map[string]bool{}}
-	defer s.out.Close()
+	s := &jobStream{jobs: h.jobs, out: begin(), seen: map[string]int64{}, chosen: map[string]bool{}}
 	for _, one := range all {
 		tasks := one.Tasks
 		if only == "" {
@@ -516,7 +550,7 @@ func (h jobRoutes) stream(w http.ResponseWriter, r *http.Request, only string, q
 // A jobStream sends changes of jobs, each once.
 type jobStream struct {
 	jobs   *job.Jobs
-	out    *EventStream
+	out    eventSender
 	seen   map[string]int64 // the newest version of each job and task that was sent
 	chosen map[string]bool  // whether the query chooses a job
 	err    error            // of the client, which went away

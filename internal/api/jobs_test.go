@@ -32,6 +32,7 @@ func TestMain(m *testing.M) {
 type jobSite struct {
 	t     *testing.T
 	url   string
+	grpc  string
 	token map[string]string // by user
 }
 
@@ -67,11 +68,21 @@ func newJobSite(t *testing.T) *jobSite {
 	server.Config.Handler = rt
 	server.Start()
 	s.url = server.URL
+	titus := httptest.NewUnstartedServer(nil)
+	titus.Config.Protocols = new(http.Protocols)
+	titus.Config.Protocols.SetUnencryptedHTTP2(true)
+	titusRouter := NewRouter(Config{Sessions: sessions, Hosts: []string{titus.Listener.Addr().String()}, ErrorPage: GRPCErrors})
+	RegisterTitus(titusRouter, jobs)
+	titus.Config.Handler = titusRouter
+	titus.Start()
+	s.grpc = titus.URL
 	t.Cleanup(func() {
 		s.each(func(id string) { s.do("ann", "DELETE", "/api/v3/jobs/"+id, "") })
 		s.until(func() bool { n := 0; s.each(func(string) { n++ }); return n == 0 })
+		titusRouter.EndStreams()
 		jobs.Stop()
 		server.Close()
+		titus.Close()
 		if err := driver.Close(); err != nil {
 			t.Error(err)
 		}

@@ -10,6 +10,7 @@ import (
 	"quire/internal/compute"
 	"quire/internal/job"
 	"quire/internal/problem"
+	"quire/internal/query"
 )
 
 // statuses gives each kind of problem its HTTP status; nothing else does.
@@ -52,6 +53,8 @@ type details struct {
 	Reason    string `json:"reason"`
 	// ErrorContext is Titus's: what is wrong with each field.
 	ErrorContext *errorContext `json:"errorContext,omitempty"`
+	// Position is where in a statement it is.
+	Position *query.Position `json:"position,omitempty"`
 }
 
 type errorContext struct {
@@ -135,6 +138,9 @@ func writeProblem(w http.ResponseWriter, r *http.Request, status int, err error)
 		Type: "about:blank", Title: http.StatusText(status), Status: status,
 		Detail: ErrorText(err), RequestID: RequestID(r.Context()),
 		Message: ErrorText(err), Reason: reason, ErrorContext: violationsOf(err),
+	}
+	if at, ok := query.PositionOf(err); ok {
+		body.Position = &at
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
 	w.WriteHeader(status)

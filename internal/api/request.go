@@ -78,6 +78,9 @@ func (rt *Router) CookieName() string {
 	return "quire-" + port
 }
 
+// Secure reports whether browsers reach the server over HTTPS.
+func (rt *Router) Secure() bool { return rt.cfg.Secure }
+
 // SetSession gives the browser the cookie of a session; an empty secret takes
 // the cookie away.
 func (rt *Router) SetSession(w http.ResponseWriter, secret string) {

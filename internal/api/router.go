@@ -176,8 +176,12 @@ func (rt *Router) serve(w http.ResponseWriter, r *http.Request, pattern string, 
 		rec.pattern = pattern
 	}
 	caller, err := rt.authenticate(r, policy)
-	if err != nil {
+	if err != nil && caller.user.Name == "" {
 		rt.refuse(w, r, policy, err)
+		return
+	}
+	if err != nil { // somebody without the right
+		rt.fail(w, r.WithContext(auth.WithUser(r.Context(), caller.user)), policy, Status(err), err)
 		return
 	}
 	if err := rt.checkOrigin(r, policy, caller); err != nil {

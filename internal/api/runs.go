@@ -1,15 +1,18 @@
 package api
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"quire/internal/auth"
+	"quire/internal/job"
 	"quire/internal/problem"
 	"quire/internal/run"
 )
@@ -21,8 +24,11 @@ func RegisterRuns(rt *Router, runs *run.Runs) {
 	submit := doc(Doc{Summary: "Run a notebook, durably. Idempotency-Key makes a repeated request one run", Request: run.Request{}, Response: run.Run{}, Status: http.StatusCreated})
 	submit.MaxBody = 2 << 20
 	rt.Handle("POST /api/runs", submit, h.submit)
+	sweep := doc(Doc{Summary: "Run each set of values of a grid; preview says which and runs none. Idempotency-Key makes a repeated request the same runs", Request: run.SweepRequest{}, Response: run.Sweep{}, Status: http.StatusCreated})
+	sweep.MaxBody = 2 << 20
+	rt.Handle("POST /api/runs/sweep", sweep, h.sweep)
 	rt.Handle("GET /api/runs", doc(Doc{Summary: "Runs, newest first", Response: runPage{}, Query: map[string]string{
-		"owner": "only runs of this user", "notebook": "only runs of the notebook at this path", "state": "only runs in this state",
+		"owner": "only runs of this user", "notebook": "only runs of the notebook at this path", "template": "only runs of this template", "state": "only runs in this state",
 		"tag": "only runs with this tag", "limit": "1 to 500, default 50", "cursor": "next of the page before",
 	}}), h.list)
 	rt.Handle("GET /api/runs/{id}", doc(Doc{Summary: "A run", Response: run.Run{}}), h.get)
@@ -31,7 +37,11 @@ func RegisterRuns(rt *Router, runs *run.Runs) {
 	rt.Handle("POST /api/runs/{id}/retry", doc(Doc{Summary: "Run again what a run ran", Response: run.Run{}, Status: http.StatusCreated}), h.retry)
 	rt.Handle("GET /api/runs/{id}/output", doc(Doc{Summary: "The output notebook as far as it has come"}), h.output)
 	rt.Handle("GET /api/runs/{id}/source", doc(Doc{Summary: "The notebook as it was when the run was asked for"}), h.source)
-	rt.Handle("GET /api/runs/{id}/events", doc(Doc{Summary: "What happens in a run, as server-sent events", Query: map[string]string{
+	rt.Handle("GET /api/runs/{id}/usage", doc(Doc{Summary: "What a run's container used: at most 500 samples, and its limits", Response: run.UsageReport{}, Query: map[string]string{
+		"attempt": "an earlier attempt; the newest when left out",
+	}}), h.usage)
+	rt.Handle("GET /api/runs/{id}/start", doc(Doc{Summary: "How the start of a run's container went or goes: queued, pulling, creating, starting, running", Response: startOf{}}), h.start)
+	rt.Handle("GET /api/runs/{id}/events", doc(Doc{Summary: "What happens in a run, as server-sent events; those named start say how its container's start goes", Query: map[string]string{
 		"from": "id of the last event seen, as in Last-Event-ID",
 	}}), h.events)
 }
@@ -45,6 +55,22 @@ type runRoutes struct {
 func user(r *http.Request) auth.User {
 	u, _ := auth.UserFrom(r.Context())
 	return u
+}
+
+func (h runRoutes) usage(w http.ResponseWriter, r *http.Request) error {
+	attempt := 0
+	if text := r.URL.Query().Get("attempt"); text != "" {
+		n, err := strconv.Atoi(text)
+		if err != nil || n < 1 {
+			return problem.New(problem.Invalid, "attempt: want 1 or more")
+		}
+		attempt = n
+	}
+	report, err := h.runs.Usage(r.Context(), user(r), r.PathValue("id"), attempt)
+	if err != nil {
+		return err
+	}
+	return writeTagged(w, r, report)
 }
 
 func (h runRoutes) submit(w http.ResponseWriter, r *http.Request) error {
@@ -64,6 +90,26 @@ func (h runRoutes) submit(w http.ResponseWriter, r *http.Request) error {
 	return WriteJSON(w, http.StatusCreated, created)
 }
 
+func (h runRoutes) sweep(w http.ResponseWriter, r *http.Request) error {
+	var req run.SweepRequest
+	if err := ReadJSON(r, &req); err != nil {
+		return err
+	}
+	req.IdempotencyKey = r.Header.Get("Idempotency-Key")
+	if len(req.IdempotencyKey) > 256 {
+		return problem.New(problem.Invalid, "Idempotency-Key: at most 256 bytes")
+	}
+	made, err := h.runs.Sweep(r.Context(), user(r), req)
+	if err != nil {
+		return err
+	}
+	status := http.StatusCreated
+	if req.Preview {
+		status = http.StatusOK
+	}
+	return WriteJSON(w, status, made)
+}
+
 type attemptList struct {
 	Attempts []run.Attempt `json:"attempts"`
 }
@@ -78,7 +124,7 @@ func (h runRoutes) list(w http.ResponseWriter, r *http.Request) error {
 	q := r.URL.Query()
 	f := run.Filter{
 		Owner: q.Get("owner"), Notebook: strings.Trim(q.Get("notebook"), "/"), State: run.State(q.Get("state")),
-		Tag: q.Get("tag"), Before: q.Get("cursor"),
+		Template: q.Get("template"), Tag: q.Get("tag"), Before: q.Get("cursor"),
 	}
 	if s := q.Get("limit"); s != "" {
 		n, err := strconv.Atoi(s)
@@ -177,6 +223,22 @@ const pingEvery = 15 * time.Second
 // events streams what happens in a run as server-sent events. Each has the id
 // "attempt.line", so that a client that comes back goes on where it was
 // (Last-Event-ID). The last event is "end", with the run.
+// startOf is how a container starts.
+type startOf struct {
+	Start []job.Phase `json:"start"`
+}
+
+func (h runRoutes) start(w http.ResponseWriter, r *http.Request) error {
+	phases, err := h.runs.ContainerStart(r.Context(), user(r), r.PathValue("id"))
+	if err != nil {
+		return err
+	}
+	if phases == nil {
+		phases = []job.Phase{}
+	}
+	return WriteJSON(w, http.StatusOK, startOf{phases})
+}
+
 func (h runRoutes) events(w http.ResponseWriter, r *http.Request) error {
 	id := r.PathValue("id")
 	if _, err := h.runs.Get(r.Context(), user(r), id); err != nil {
@@ -187,6 +249,19 @@ func (h runRoutes) events(w http.ResponseWriter, r *http.Request) error {
 	defer s.Close()
 	ctx, stop := h.rt.Streaming(r.Context())
 	defer stop()
+	var starts sync.WaitGroup
+	defer starts.Wait()
+	starting, started := context.WithCancel(ctx)
+	defer started()
+	starts.Go(func() {
+		_ = h.runs.FollowStart(starting, user(r), id, func(phases []job.Phase) error { // the end of the stream says what failed
+			data, err := json.Marshal(startOf{phases})
+			if err != nil {
+				return err
+			}
+			return s.Send("", "start", data)
+		})
+	})
 	err := h.runs.Follow(ctx, user(r), id, attempt, line, func(attempt, line int, event []byte) error {
 		return s.Send(fmt.Sprintf("%d.%d", attempt, line+1), "", event)
 	})

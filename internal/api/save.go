@@ -2,7 +2,9 @@ package api
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"encoding/base64"
+	"encoding/hex"
 	"encoding/json"
 	"io"
 	"net/http"
@@ -14,6 +16,7 @@ import (
 	"quire/internal/contents"
 	"quire/internal/notebook"
 	"quire/internal/problem"
+	"quire/internal/session"
 )
 
 // A saveModel is what a client sends to save, rename or create.
@@ -68,6 +71,11 @@ func (h contentsRoutes) put(w http.ResponseWriter, r *http.Request, t target) er
 	case m.Chunk != nil:
 		return h.putChunk(w, r, t, m)
 	}
+	var from contents.Hash
+	if h.live != nil && strings.HasSuffix(t.path, ".ipynb") {
+		release := h.live.Hold(r.Context(), t.full())
+		defer func() { release(from) }()
+	}
 	before, err := h.checkCondition(r, t)
 	if err != nil {
 		return err
@@ -82,15 +90,16 @@ func (h contentsRoutes) put(w http.ResponseWriter, r *http.Request, t target) er
 	if err != nil {
 		return err
 	}
-	opt := saveOn(r, before, m.saveOptions())
+	opt := saveOn(r, before, m.saveOptions(r))
+	sure := !opt.Plain || h.volume.LastSeen(t.full(), opt.Client) > 0 // of what it was made from
 	saved, err := h.volume.Save(r.Context(), user(r), t.full(), bytes.NewReader(data), opt)
 	if err != nil {
 		return asStale(r, err)
 	}
-	if opt.Plain {
-		h.volume.Saw(t.full(), saved.Number)
+	if base, err := h.volume.Version(r.Context(), user(r), t.full(), saved.Base); err == nil && sure && saved.Number != before.Version {
+		from = base.Hash
 	}
-	if known {
+	if known && saved.Hash == hashOf(data) { // and not what others wrote besides
 		if err := h.volume.Trust(r.Context(), user(r), t.full(), saved.Hash); err != nil {
 			return err
 		}
@@ -102,10 +111,15 @@ func (h contentsRoutes) put(w http.ResponseWriter, r *http.Request, t target) er
 	return h.answerVersion(w, r, t, status, saved.Number)
 }
 
+func hashOf(data []byte) contents.Hash {
+	sum := sha256.Sum256(data)
+	return contents.Hash(hex.EncodeToString(sum[:]))
+}
+
 // saveOptions says whether the client knows versions.
-func (m saveModel) saveOptions() contents.SaveOptions {
+func (m saveModel) saveOptions(r *http.Request) contents.SaveOptions {
 	if m.Base == nil {
-		return contents.SaveOptions{Plain: true}
+		return contents.SaveOptions{Plain: true, Client: clientOf(r), Merge: session.Merge}
 	}
 	return contents.SaveOptions{Base: *m.Base}
 }
@@ -124,7 +138,7 @@ func (h contentsRoutes) putChunk(w http.ResponseWriter, r *http.Request, t targe
 		return err
 	}
 	before, statErr := h.volume.Stat(r.Context(), user(r), t.full())
-	version, saved, err := h.volume.UploadPart(r.Context(), user(r), t.full(), *m.Chunk, bytes.NewReader(data), m.saveOptions())
+	version, saved, err := h.volume.UploadPart(r.Context(), user(r), t.full(), *m.Chunk, bytes.NewReader(data), m.saveOptions(r))
 	if err != nil {
 		return err
 	}

@@ -2,10 +2,12 @@ package api
 
 import (
 	"context"
+	"encoding/json"
 	"net/http"
 	"net/url"
 	"strconv"
 
+	"quire/internal/notify"
 	"quire/internal/schedule"
 )
 
@@ -57,10 +59,11 @@ func (c *Client) ResumeSchedule(ctx context.Context, name string) (schedule.Sche
 	return s, c.call(ctx, http.MethodPost, scheduleAt(name, "resume"), "", nil, &s)
 }
 
-// RunSchedule fires a schedule by hand. The same key is the same fire.
-func (c *Client) RunSchedule(ctx context.Context, name, key string) (schedule.Fire, error) {
+// RunSchedule fires a schedule by hand, with inputs, which may be nil. The same key
+// is the same fire.
+func (c *Client) RunSchedule(ctx context.Context, name, key string, inputs json.RawMessage) (schedule.Fire, error) {
 	var f schedule.Fire
-	return f, c.call(ctx, http.MethodPost, scheduleAt(name, "run"), key, nil, &f)
+	return f, c.call(ctx, http.MethodPost, scheduleAt(name, "run"), key, runScheduleRequest{inputs}, &f)
 }
 
 // Fires returns fires of all lanes, newest slot first.
@@ -68,6 +71,13 @@ func (c *Client) Fires(ctx context.Context, name string, limit int) ([]schedule.
 	var page firePage
 	err := c.call(ctx, http.MethodGet, scheduleAt(name, "fires")+"?limit="+strconv.Itoa(limit), "", nil, &page)
 	return page.Fires, err
+}
+
+// Notices returns who was told what about a schedule, newest first.
+func (c *Client) Notices(ctx context.Context, name string) ([]notify.Notice, error) {
+	var list noticeList
+	err := c.call(ctx, http.MethodGet, scheduleAt(name, "notices"), "", nil, &list)
+	return list.Notices, err
 }
 
 // RestartFire runs a fire again, from @failed, @beginning or a step.
@@ -89,6 +99,33 @@ type BackfillAnswer = backfillAnswer
 // Backfill fires the slots of a time span, or says which they are.
 func (c *Client) Backfill(ctx context.Context, name string, req schedule.BackfillRequest, preview bool) (BackfillAnswer, error) {
 	var a BackfillAnswer
-	body := backfillBody{From: req.From, To: req.To, Parallel: req.Parallel, Newest: req.Newest, Preview: preview}
+	body := backfillBody{From: req.From, To: req.To, Parallel: req.Parallel, Newest: req.Newest, Paused: req.Paused, Preview: preview}
 	return a, c.call(ctx, http.MethodPost, scheduleAt(name, "backfills"), "", body, &a)
+}
+
+// PauseBackfill keeps a backfill from starting fires, or lets it go on.
+func (c *Client) PauseBackfill(ctx context.Context, name, id string, pause bool) (schedule.Backfill, error) {
+	var b schedule.Backfill
+	verb := map[bool]string{true: "pause", false: "resume"}[pause]
+	return b, c.call(ctx, http.MethodPost, scheduleAt(name, "backfills", id, verb), "", nil, &b)
+}
+
+// StopBackfill ends a backfill.
+func (c *Client) StopBackfill(ctx context.Context, name, id string) (schedule.Backfill, error) {
+	var b schedule.Backfill
+	return b, c.call(ctx, http.MethodPost, scheduleAt(name, "backfills", id, "stop"), "", nil, &b)
+}
+
+// Backfills returns the newest backfills of a schedule, newest first.
+func (c *Client) Backfills(ctx context.Context, name string) ([]schedule.Backfill, error) {
+	var list backfillList
+	err := c.call(ctx, http.MethodGet, scheduleAt(name, "backfills"), "", nil, &list)
+	return list.Backfills, err
+}
+
+// ScheduleActivity returns the newest that was done to a schedule, newest first.
+func (c *Client) ScheduleActivity(ctx context.Context, name string, limit int) ([]schedule.Activity, error) {
+	var page activityPage
+	err := c.call(ctx, http.MethodGet, scheduleAt(name, "activity")+"?limit="+strconv.Itoa(limit), "", nil, &page)
+	return page.Activity, err
 }

@@ -1,11 +1,13 @@
 package api
 
 import (
+	"encoding/json"
 	"io"
 	"net/http"
 	"strconv"
 	"time"
 
+	"quire/internal/notify"
 	"quire/internal/problem"
 	"quire/internal/schedule"
 )
@@ -18,6 +20,10 @@ func RegisterSchedules(rt *Router, schedules *schedule.Schedules) {
 	rt.Handle("GET /api/schedules", doc(Doc{Summary: "All schedules, by name", Response: scheduleList{}}), h.list)
 	rt.Handle("POST /api/schedules", doc(Doc{Summary: "Make a definition (YAML or JSON) the schedule of its name", Request: definitionText{}, Response: one}), h.apply)
 	rt.Handle("POST /api/schedules/check", doc(Doc{Summary: "Everything that is wrong in a definition, with its line", Request: definitionText{}, Response: checkAnswer{}}), h.check)
+	rt.Handle("POST /api/hooks/{name}", Policy{Access: Public, Proves: true, MaxBody: 64 << 10, Doc: Doc{
+		Summary:  "Call a webhook that schedules wait for: a JSON object, whose members are {{ event.NAME }}, signed with the header Quire-Signature: t=UNIX,v1=HEX, the HMAC-SHA256 of UNIX.BODY. The same call again is none",
+		Response: hookAnswer{}, Status: http.StatusAccepted,
+	}}, h.call)
 	rt.Handle("GET /api/schedules/{name}", doc(Doc{Summary: "A schedule", Response: one}), h.get)
 	rt.Handle("DELETE /api/schedules/{name}", doc(Doc{Summary: "Remove a schedule and its records; its runs stay", Status: http.StatusNoContent}), h.remove)
 	rt.Handle("GET /api/schedules/{name}/next", doc(Doc{Summary: "The next slots, in UTC", Response: nextAnswer{}, Query: map[string]string{
@@ -25,16 +31,22 @@ func RegisterSchedules(rt *Router, schedules *schedule.Schedules) {
 	}}), h.next)
 	rt.Handle("POST /api/schedules/{name}/pause", doc(Doc{Summary: "Fire nothing until it is resumed", Request: pauseRequest{}, Response: one}), h.pause)
 	rt.Handle("POST /api/schedules/{name}/resume", doc(Doc{Summary: "Fire again, from now on", Response: one}), h.resume)
-	rt.Handle("POST /api/schedules/{name}/run", doc(Doc{Summary: "Fire by hand, now. Idempotency-Key makes a repeated request one fire", Response: fire, Status: http.StatusCreated}), h.run)
+	rt.Handle("POST /api/schedules/{name}/run", doc(Doc{Summary: "Fire by hand, now. Idempotency-Key makes a repeated request one fire", Request: runScheduleRequest{}, Response: fire, Status: http.StatusCreated}), h.run)
 	rt.Handle("GET /api/schedules/{name}/fires", doc(Doc{Summary: "Fires, newest slot first", Response: firePage{}, Query: map[string]string{
 		"lane": "only of this lane: \"\" is the schedule's own, or the id of a backfill; left out: all", "limit": "1 to 1000, default 50", "cursor": "next of the page before",
 	}}), h.fires)
 	rt.Handle("POST /api/schedules/{name}/fires/{id}/restart", doc(Doc{Summary: "Run a fire again: from @failed, @beginning, or a step", Request: restartRequest{}, Response: fire}), h.restart)
 	rt.Handle("POST /api/schedules/{name}/fires/{id}/stop", doc(Doc{Summary: "Skip a fire that waits, stop one that runs", Response: fire}), h.stop)
+	rt.Handle("GET /api/schedules/{name}/notices", doc(Doc{Summary: "Who was told what about a schedule, newest first", Response: noticeList{}}), h.notices)
 	rt.Handle("GET /api/schedules/{name}/backfills", doc(Doc{Summary: "Backfills, newest first", Response: backfillList{}}), h.backfills)
 	rt.Handle("POST /api/schedules/{name}/backfills", doc(Doc{Summary: "Fire the slots of a time span; preview says which and fires none", Request: backfillBody{}, Response: backfillAnswer{}}), h.backfill)
 	rt.Handle("POST /api/schedules/{name}/backfills/{id}/pause", doc(Doc{Summary: "Start no further fires of a backfill", Response: schedule.Backfill{}}), h.pauseBackfill(true))
 	rt.Handle("POST /api/schedules/{name}/backfills/{id}/resume", doc(Doc{Summary: "Let a backfill go on", Response: schedule.Backfill{}}), h.pauseBackfill(false))
+	rt.Handle("POST /api/schedules/{name}/backfills/{id}/stop", doc(Doc{Summary: "End a backfill: skip what waits, stop what runs", Response: schedule.Backfill{}}), h.stopBackfill)
+	rt.Handle("GET /api/schedules/{name}/fires/{id}", doc(Doc{Summary: "A fire", Response: fire}), h.fire)
+	rt.Handle("GET /api/schedules/{name}/activity", doc(Doc{Summary: "Who did what to a schedule, newest first; also to one that was removed", Response: activityPage{}, Query: map[string]string{
+		"limit": "1 to 1000, default 50", "cursor": "next of the page before",
+	}}), h.activity)
 }
 
 type scheduleRoutes struct{ schedules *schedule.Schedules }
@@ -58,6 +70,9 @@ type (
 		Local time.Time `json:"local"` // in the schedule's zone
 		Note  string    `json:"note,omitempty"`
 	}
+	hookAnswer struct {
+		Waiting int `json:"waiting"` // schedules
+	}
 	pauseRequest struct {
 		Reason string `json:"reason"`
 	}
@@ -68,6 +83,13 @@ type (
 	restartRequest struct {
 		From string `json:"from"` // @failed, @beginning or a step
 	}
+	noticeList struct {
+		Notices []notify.Notice `json:"notices"`
+	}
+	activityPage struct {
+		Activity []schedule.Activity `json:"activity"`
+		Next     string              `json:"next,omitempty"`
+	}
 	backfillList struct {
 		Backfills []schedule.Backfill `json:"backfills"`
 	}
@@ -76,6 +98,7 @@ type (
 		To       time.Time `json:"to"`
 		Parallel int       `json:"parallel"`
 		Newest   bool      `json:"newest"`
+		Paused   bool      `json:"paused"` // nothing starts before it is resumed
 		Preview  bool      `json:"preview"`
 	}
 	backfillAnswer struct {
@@ -98,6 +121,18 @@ func (h scheduleRoutes) list(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	return writeTagged(w, r, scheduleList{listOf(all)})
+}
+
+func (h scheduleRoutes) call(w http.ResponseWriter, r *http.Request) error {
+	body, err := io.ReadAll(r.Body)
+	if err != nil {
+		return problem.WrapAs(problem.Invalid, err, "reading the body")
+	}
+	waiting, err := h.schedules.Call(r.Context(), r.PathValue("name"), r.Header.Get(notify.SignatureHeader), body)
+	if err != nil {
+		return err
+	}
+	return WriteJSON(w, http.StatusAccepted, hookAnswer{waiting})
 }
 
 func (h scheduleRoutes) apply(w http.ResponseWriter, r *http.Request) error {
@@ -192,9 +227,19 @@ func (h scheduleRoutes) resume(w http.ResponseWriter, r *http.Request) error {
 	return answerWith(w, changed, err)
 }
 
+// A runScheduleRequest says with what a schedule is fired.
+type runScheduleRequest struct {
+	Inputs json.RawMessage `json:"inputs,omitempty"` // an object
+}
+
 func (h scheduleRoutes) run(w http.ResponseWriter, r *http.Request) error {
-	_, _ = io.Copy(io.Discard, r.Body)
-	fire, err := h.schedules.RunNow(r.Context(), user(r), r.PathValue("name"), r.Header.Get("Idempotency-Key"))
+	var body runScheduleRequest
+	if r.ContentLength != 0 {
+		if err := ReadJSON(r, &body); err != nil {
+			return err
+		}
+	}
+	fire, err := h.schedules.RunWith(r.Context(), user(r), r.PathValue("name"), r.Header.Get("Idempotency-Key"), body.Inputs)
 	if err != nil {
 		return err
 	}
@@ -203,14 +248,11 @@ func (h scheduleRoutes) run(w http.ResponseWriter, r *http.Request) error {
 
 func (h scheduleRoutes) fires(w http.ResponseWriter, r *http.Request) error {
 	q := r.URL.Query()
-	f := schedule.FireFilter{Lane: q.Get("lane"), Any: !q.Has("lane"), Before: q.Get("cursor"), Limit: 50}
-	if text := q.Get("limit"); text != "" {
-		n, err := strconv.Atoi(text)
-		if err != nil || n < 1 || n > 1000 {
-			return problem.New(problem.Invalid, "limit: want 1 to 1000")
-		}
-		f.Limit = n
+	limit, err := pageLimit(r)
+	if err != nil {
+		return err
 	}
+	f := schedule.FireFilter{Lane: q.Get("lane"), Any: !q.Has("lane"), Before: q.Get("cursor"), Limit: limit}
 	all, err := h.schedules.History(r.Context(), user(r), r.PathValue("name"), f)
 	if err != nil {
 		return err
@@ -238,6 +280,11 @@ func (h scheduleRoutes) stop(w http.ResponseWriter, r *http.Request) error {
 	return answerWith(w, fire, err)
 }
 
+func (h scheduleRoutes) notices(w http.ResponseWriter, r *http.Request) error {
+	all, err := h.schedules.Notices(r.Context(), user(r), r.PathValue("name"))
+	return answerWith(w, noticeList{listOf(all)}, err)
+}
+
 func (h scheduleRoutes) backfills(w http.ResponseWriter, r *http.Request) error {
 	all, err := h.schedules.Backfills(r.Context(), user(r), r.PathValue("name"))
 	return answerWith(w, backfillList{listOf(all)}, err)
@@ -248,7 +295,7 @@ func (h scheduleRoutes) backfill(w http.ResponseWriter, r *http.Request) error {
 	if err := ReadJSON(r, &body); err != nil {
 		return err
 	}
-	req := schedule.BackfillRequest{From: body.From, To: body.To, Parallel: body.Parallel, Newest: body.Newest}
+	req := schedule.BackfillRequest{From: body.From, To: body.To, Parallel: body.Parallel, Newest: body.Newest, Paused: body.Paused}
 	slots, err := h.schedules.Preview(r.Context(), user(r), r.PathValue("name"), req)
 	if err != nil {
 		return err
@@ -269,4 +316,46 @@ func (h scheduleRoutes) pauseBackfill(pause bool) Handler {
 		b, err := h.schedules.PauseBackfill(r.Context(), user(r), r.PathValue("name"), r.PathValue("id"), pause)
 		return answerWith(w, b, err)
 	}
+}
+
+// pageLimit is how many of a list a request asks for.
+func pageLimit(r *http.Request) (int, error) {
+	text := r.URL.Query().Get("limit")
+	if text == "" {
+		return 50, nil
+	}
+	n, err := strconv.Atoi(text)
+	if err != nil || n < 1 || n > 1000 {
+		return 0, problem.New(problem.Invalid, "limit: want 1 to 1000")
+	}
+	return n, nil
+}
+
+func (h scheduleRoutes) stopBackfill(w http.ResponseWriter, r *http.Request) error {
+	b, err := h.schedules.StopBackfill(r.Context(), user(r), r.PathValue("name"), r.PathValue("id"))
+	return answerWith(w, b, err)
+}
+
+func (h scheduleRoutes) fire(w http.ResponseWriter, r *http.Request) error {
+	f, err := h.schedules.Fire(r.Context(), user(r), r.PathValue("name"), r.PathValue("id"))
+	if err != nil {
+		return err
+	}
+	return writeTagged(w, r, f)
+}
+
+func (h scheduleRoutes) activity(w http.ResponseWriter, r *http.Request) error {
+	limit, err := pageLimit(r)
+	if err != nil {
+		return err
+	}
+	all, err := h.schedules.Activity(r.Context(), user(r), r.PathValue("name"), schedule.ActivityFilter{Limit: limit, Before: r.URL.Query().Get("cursor")})
+	if err != nil {
+		return err
+	}
+	page := activityPage{Activity: listOf(all)}
+	if len(all) == limit {
+		page.Next = all[len(all)-1].ID
+	}
+	return writeTagged(w, r, page)
 }

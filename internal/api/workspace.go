@@ -9,8 +9,8 @@ import (
 
 // RegisterWorkspace adds the Jupyter contents API, /files and versions for one
 // user's workspace at the root, as a notebook server of that person has them.
-func RegisterWorkspace(rt *Router, volume *contents.Volume, name string) {
-	h := contentsRoutes{volume: volume, made: &answers{}}
+func RegisterWorkspace(rt *Router, volume *contents.Volume, live Live, name string) {
+	h := contentsRoutes{volume: volume, live: live, made: &answers{}}
 	read := Policy{Access: SignedIn, QueryToken: true}
 	write := read
 	write.MaxBody = maxSaveBody

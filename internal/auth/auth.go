@@ -17,6 +17,11 @@ type User struct {
 	Name        string // lower-case, as in users/<name>/; see ValidName
 	DisplayName string // for people to read; Name when empty
 	Admin       bool   // may write everywhere and manage the platform
+	Email       string // to tell people apart who sign in elsewhere; may be empty
+	Disabled    bool   // may not sign in, and no token of theirs is taken
+	// Service makes it an identity that schedules run as, and nobody's; nil is a
+	// person.
+	Service *Service
 }
 
 // Label returns the name to show to people.
@@ -83,13 +88,17 @@ func pathOwner(path string) string {
 // Everybody who is signed in reads every file and run and may run every
 // notebook they can read. A file under users/<name>/ is written by its owner,
 // one under shared/ by everybody, anything else by nobody; an administrator
-// writes what an owner does. The root and mounts are written by nobody.
+// writes what an owner does. The root and mounts are written by nobody. A service
+// identity does what is named for it and nothing else.
 func Allow(u User, verb Verb, o Object) error {
 	if u.Name == "" {
 		return problem.New(problem.Denied, "sign in first")
 	}
 	if allowed(u, verb, o) {
 		return nil
+	}
+	if u.Service != nil && o.Kind == File {
+		return problem.New(problem.Denied, "%s, a service identity, may not %s %s: it %s", u.Name, verb, o.Path, u.Service.May())
 	}
 	if o.Owner != "" {
 		return problem.New(problem.Denied, "%s may not %s this: it belongs to %s", u.Name, verb, o.Owner)
@@ -99,6 +108,9 @@ func Allow(u User, verb Verb, o Object) error {
 
 func allowed(u User, verb Verb, o Object) bool {
 	own := u.Admin || (o.Owner != "" && o.Owner == u.Name)
+	if u.Service != nil {
+		return u.Service.allowed(verb, o, o.Owner == u.Name)
+	}
 	switch o.Kind {
 	case File:
 		if verb == Read || verb == Run {

@@ -2,6 +2,8 @@ package auth
 
 import (
 	"context"
+	"maps"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -12,6 +14,7 @@ import (
 func TestAllow(t *testing.T) {
 	t.Parallel()
 	ann, anna, root := User{Name: "ann"}, User{Name: "anna"}, User{Name: "root", Admin: true}
+	etl := User{Name: "etl", Service: &Service{Run: []string{"shared/etl", "users/ann/a.ipynb", "templates/t"}, Write: []string{"shared/out"}}}
 	for _, tt := range []struct {
 		name string
 		user User
@@ -32,6 +35,21 @@ func TestAllow(t *testing.T) {
 		{"another's by admin", root, Write, FileAt("users/ann/a.ipynb"), true},
 		{"mount", root, Write, FileAt("mounts/lake/a.ipynb"), false},
 		{"managing a file", ann, Manage, FileAt("users/ann/a.ipynb"), false},
+		{"identity in its folder", etl, Run, FileAt("shared/etl/a.ipynb"), true},
+		{"identity beside its folder", etl, Run, FileAt("shared/etlx/a.ipynb"), false},
+		{"identity writes where it may run", etl, Write, FileAt("shared/etl/a.ipynb"), false},
+		{"identity writes where it may", etl, Write, FileAt("shared/out/a.csv"), true},
+		{"identity reads where it writes", etl, Read, FileAt("shared/out/a.csv"), true},
+		{"identity elsewhere in shared", etl, Read, FileAt("shared/x"), false},
+		{"identity and a person's notebook", etl, Run, FileAt("users/ann/a.ipynb"), true},
+		{"identity and the one beside", etl, Run, FileAt("users/ann/b.ipynb"), false},
+		{"identity at home", etl, Write, FileAt("users/etl/a.ipynb"), true},
+		{"identity and another's home", etl, Read, FileAt("users/etlx/a.ipynb"), false},
+		{"identity and its template", etl, Run, FileAt("templates/t"), true},
+		{"identity and another template", etl, Run, FileAt("templates/tt"), false},
+		{"identity and its run", etl, Write, Object{Kind: RunKind, Owner: "etl"}, true},
+		{"identity and another's run", etl, Read, Object{Kind: RunKind, Owner: "ann"}, false},
+		{"identity and the platform", etl, Manage, Object{Kind: Platform}, false},
 		{"own run", ann, Write, Object{Kind: RunKind, Owner: "ann"}, true},
 		{"another's run", anna, Write, Object{Kind: RunKind, Owner: "ann"}, false},
 		{"reading a run", anna, Read, Object{Kind: RunKind, Owner: "ann"}, true},
@@ -77,10 +95,12 @@ type memStore struct {
 	mu          sync.Mutex
 	users       map[string]User
 	credentials map[Hash]Credential
+	identities  map[[2]string]string
+	claims      map[string][]string
 }
 
 func newMemStore() *memStore {
-	return &memStore{users: map[string]User{}, credentials: map[Hash]Credential{}}
+	return &memStore{users: map[string]User{}, credentials: map[Hash]Credential{}, identities: map[[2]string]string{}, claims: map[string][]string{}}
 }
 
 func (m *memStore) PutUser(_ context.Context, u User) error {
@@ -100,7 +120,70 @@ func (m *memStore) User(_ context.Context, name string) (User, error) {
 	return u, nil
 }
 
-func (m *memStore) Users(context.Context) ([]User, error) { return nil, nil }
+func (m *memStore) Users(context.Context) (all []User, err error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, name := range slices.Sorted(maps.Keys(m.users)) {
+		all = append(all, m.users[name])
+	}
+	return all, nil
+}
+
+func (m *memStore) Credentials(_ context.Context, user string) (all []Credential, err error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, c := range m.credentials {
+		if c.User.Name == user {
+			all = append(all, c)
+		}
+	}
+	slices.SortFunc(all, func(a, b Credential) int { return b.Created.Compare(a.Created) })
+	return all, nil
+}
+
+func (m *memStore) DeleteCredentials(_ context.Context, user, id string) (n int, err error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for hash, c := range m.credentials {
+		if c.User.Name == user && (id == "" || id == c.ID) {
+			delete(m.credentials, hash)
+			n++
+		}
+	}
+	return n, nil
+}
+
+func (m *memStore) Identity(ctx context.Context, issuer, subject string) (User, error) {
+	m.mu.Lock()
+	name, ok := m.identities[[2]string{issuer, subject}]
+	m.mu.Unlock()
+	if !ok {
+		return User{}, problem.New(problem.NotFound, "no identity")
+	}
+	return m.User(ctx, name)
+}
+
+func (m *memStore) PutService(ctx context.Context, u User) error { return m.PutUser(ctx, u) }
+
+func (m *memStore) PutIdentity(_ context.Context, issuer, subject, user string) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.identities[[2]string{issuer, subject}] = user
+	return nil
+}
+
+func (m *memStore) PutClaims(_ context.Context, user string, groups []string) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.claims[user] = groups
+	return nil
+}
+
+func (m *memStore) Claims(_ context.Context, user string) ([]string, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.claims[user], nil
+}
 
 func (m *memStore) PutCredential(_ context.Context, c Credential) error {
 	m.mu.Lock()

@@ -26,6 +26,8 @@ func HashOf(secret string) Hash {
 // names.
 type Credential struct {
 	Hash    Hash
+	ID      string // names it to people; not secret; empty for sessions
+	Label   string // what it is for, in its owner's words
 	User    User
 	Kind    CredentialKind
 	Created time.Time
@@ -50,7 +52,19 @@ type Store interface {
 	PutCredential(ctx context.Context, c Credential) error
 	Credential(ctx context.Context, h Hash) (Credential, error)
 	DeleteCredential(ctx context.Context, h Hash) error
+	// Credentials returns all of a user's, the newest first.
+	Credentials(ctx context.Context, user string) ([]Credential, error)
+	// DeleteCredentials removes all of a user's, or only the one called id.
+	DeleteCredentials(ctx context.Context, user, id string) (removed int, err error)
+	// Identity returns who subject is at issuer.
+	Identity(ctx context.Context, issuer, subject string) (User, error)
+	PutIdentity(ctx context.Context, issuer, subject, user string) error
+	// PutClaims replaces the groups that a user has where they sign in.
+	PutClaims(ctx context.Context, user string, groups []string) error
+	Claims(ctx context.Context, user string) ([]string, error)
 	DeleteExpired(ctx context.Context, now time.Time) error
+	// PutService makes a user a service identity; PutUser does not change that.
+	PutService(ctx context.Context, u User) error
 }
 
 // SessionLife is how long a browser session lasts after signing in.
@@ -91,14 +105,23 @@ func (s *Sessions) SetToken(ctx context.Context, secret string, u User) error {
 // session's secret, which belongs in a cookie and nowhere else.
 func (s *Sessions) SignIn(ctx context.Context, token string) (string, User, error) {
 	u, err := s.check(ctx, token, Token)
+	if err == nil {
+		err = refuseService(u)
+	}
 	if err != nil {
 		return "", User{}, err
 	}
+	secret, err := s.begin(ctx, u)
+	return secret, u, err
+}
+
+// begin makes a browser session of u and returns its secret.
+func (s *Sessions) begin(ctx context.Context, u User) (string, error) {
 	secret, now := NewSecret(), s.now()
-	err = s.Store.PutCredential(ctx, Credential{
+	err := s.Store.PutCredential(ctx, Credential{
 		Hash: HashOf(secret), User: u, Kind: Session, Created: now, Expires: now.Add(SessionLife),
 	})
-	return secret, u, problem.Wrap(err, "signing %s in", u.Name)
+	return secret, problem.Wrap(err, "signing %s in", u.Name)
 }
 
 // Token returns whose access token secret is. The error is of kind Denied and
@@ -133,7 +156,7 @@ func (s *Sessions) check(ctx context.Context, secret string, kind CredentialKind
 		return User{}, denied
 	case err != nil:
 		return User{}, problem.Wrap(err, "checking who is asking")
-	case c.Kind != kind, !c.Expires.IsZero() && !s.now().Before(c.Expires):
+	case c.Kind != kind, c.User.Disabled, !c.Expires.IsZero() && !s.now().Before(c.Expires):
 		return User{}, denied
 	}
 	return c.User, nil

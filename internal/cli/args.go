@@ -45,9 +45,15 @@ func joinPairs(root *cobra.Command, args []string) ([]string, error) {
 	if err != nil || cmd == root || cmd == nil {
 		return args, nil
 	}
+	named := start + 1 // how many arguments name the command
+	if len(args) > named && cmd.HasSubCommands() {
+		if sub, _, err := root.Find(args[start : named+1]); err == nil && sub != cmd {
+			cmd, named = sub, named+1
+		}
+	}
 	cmd.InitDefaultHelpFlag()
-	w := argWalk{flags: cmd.Flags(), completing: start == 1, out: append([]string(nil), args[:start+1]...)}
-	return w.walk(args[start+1:])
+	w := argWalk{flags: cmd.Flags(), completing: start == 1, out: append([]string(nil), args[:named]...)}
+	return w.walk(args[named:])
 }
 
 // An argWalk is one pass of joinPairs over the arguments of a command.

@@ -37,6 +37,9 @@ func Main(p Process) int {
 	if status, asked := containerShim(p); asked {
 		return status
 	}
+	if status, asked := sqlKernel(p); asked {
+		return status
+	}
 	if p.now == nil {
 		p.now = time.Now
 	}
@@ -125,8 +128,29 @@ and writes a notebook with code, outputs, parameters and timings.`,
 		return nil
 	}
 	for _, newCommand := range []func(Process) *cobra.Command{
-		newRunCommand, newInspectCommand, newFmtCommand, newKernelsCommand,
-		newResultsCommand, newRecoverCommand, newViewCommand, newDiffCommand, newUpCommand, newServeCommand, newNotebookCommand, newConfigCommand, newSubmitCommand, newRunsCommand, newJobCommand, newScheduleCommand, newAttemptCommand, newVersionCommand, newCompletionCommand,
+		newRunCommand,
+		newInspectCommand,
+		newFmtCommand,
+		newKernelsCommand,
+		newResultsCommand,
+		newRecoverCommand,
+		newViewCommand,
+		newDiffCommand,
+		newUpCommand,
+		newServeCommand,
+		newNotebookCommand,
+		newConfigCommand,
+		newSubmitCommand,
+		newRunsCommand,
+		newQueryCommand, newConnectionCommand,
+		newJobCommand,
+		newScheduleCommand,
+		newLineageCommand,
+		newUserCommand,
+		newTemplateCommand,
+		newAttemptCommand, newKeepCommand,
+		newVersionCommand,
+		newCompletionCommand,
 	} {
 		root.AddCommand(newCommand(p))
 	}

@@ -33,7 +33,7 @@ func newJobCommand(p Process) *cobra.Command {
 		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	for _, newCommand := range []func(Process) *cobra.Command{
-		newJobRunCommand, newJobListCommand, newJobShowCommand, newJobLogsCommand, newJobExecCommand, newJobKillCommand, newJobStatsCommand,
+		newJobRunCommand, newJobListCommand, newJobShowCommand, newJobLogsCommand, newJobExecCommand, newJobKillCommand, newJobStatsCommand, newJobUnpackCommand,
 	} {
 		cmd.AddCommand(newCommand(p))
 	}
@@ -49,7 +49,7 @@ type jobRunConfig struct {
 	timeout             time.Duration
 	env                 []string
 	group, key, file    string
-	workspace           string
+	workspace, image    string
 	follow, asJSON, dry bool
 }
 
@@ -87,6 +87,7 @@ input) and the other flags are not used.`,
 	f.DurationVar(&c.timeout, "timeout", 0, "longest a task may run, as 90s or 2h")
 	f.Uint32Var(&c.service, "service", 0, "keep this many tasks alive until the job is killed")
 	f.StringVar(&c.group, "group", "", "capacity group")
+	f.StringVar(&c.image, "image", "", "image to run in, NAME:TAG or NAME@sha256:DIGEST")
 	f.StringVar(&c.key, "idempotency-key", "", "the same key again is the same job")
 	f.StringVar(&c.file, "file", "", "JSON file with the job's descriptor")
 	f.BoolVar(&c.follow, "follow", false, "wait until the job has finished; its failure is the exit status")
@@ -127,7 +128,7 @@ func (c *jobRunConfig) run(ctx context.Context, p Process, args []string) error 
 
 // wait returns when the job has finished, after its log.
 func (c *jobRunConfig) wait(ctx context.Context, p Process, cl *api.Client, id string) error {
-	j, err := finishedJob(ctx, cl, id)
+	j, err := finishedJob(ctx, p, cl, id, c.asJSON)
 	if err != nil {
 		return err
 	}
@@ -142,13 +143,25 @@ func (c *jobRunConfig) wait(ctx context.Context, p Process, cl *api.Client, id s
 	return err
 }
 
-func finishedJob(ctx context.Context, cl *api.Client, id string) (job.JobMessage, error) {
+// finishedJob waits for the end of a job. Meanwhile it tells how the container of
+// a job of one task starts.
+func finishedJob(ctx context.Context, p Process, cl *api.Client, id string, quiet bool) (job.JobMessage, error) {
 	tick := time.NewTicker(jobPoll)
 	defer tick.Stop()
+	starts := newStartPrinter(p)
 	for {
 		j, err := cl.Job(ctx, id)
 		if err != nil || j.Status.State == job.Finished {
 			return j, err
+		}
+		if b := j.Descriptor.Batch; !quiet && !starts.over && b != nil && b.Size == 1 {
+			tasks, err := jobTasks(ctx, cl, id)
+			if err != nil {
+				return j, err
+			}
+			if len(tasks) > 0 {
+				starts.show(tasks[len(tasks)-1].Start)
+			}
 		}
 		select {
 		case <-ctx.Done():
@@ -188,6 +201,12 @@ func (c *jobRunConfig) descriptor(p Process, args []string) (job.Descriptor, err
 	d := job.Descriptor{
 		ApplicationName: args[0], CapacityGroup: c.group,
 		Container: job.Container{Resources: r, EntryPoint: args[1:], Env: env},
+	}
+	if name, digest, ok := strings.Cut(c.image, "@"); ok {
+		d.Container.Image = job.Image{Name: name, Digest: digest}
+	} else if c.image != "" {
+		name, tag, _ := strings.Cut(c.image, ":")
+		d.Container.Image = job.Image{Name: name, Tag: tag}
 	}
 	policy := &job.RetryPolicy{Delayed: &job.Delayed{DelayMs: 1000, Retries: job.Count(c.retries)}}
 	if c.service > 0 {
@@ -309,9 +328,9 @@ func showJob(out io.Writer, j job.JobMessage, tasks []job.TaskMessage) error {
 	fmt.Fprintf(out, "size: %s, %s of memory, %s of disk, %d GPUs, %d Mbps\n", compute.FormatCPU(size.CPUMilli),
 		compute.FormatBytes(size.MemoryBytes), compute.FormatBytes(size.DiskBytes), size.GPUs, size.NetworkMbps)
 	w := tabwriter.NewWriter(out, 0, 4, 2, ' ', 0)
-	fmt.Fprintln(w, "TASK\tINDEX\tSTATE\tPEAK MEMORY\tREASON")
+	fmt.Fprintln(w, "TASK\tINDEX\tSTATE\tPEAK MEMORY\tSTART\tREASON")
 	for _, t := range tasks {
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", t.ID, t.Context["task.index"], t.Status.State, compute.FormatBytes(t.Usage.PeakMemoryBytes), statusText(t.Status))
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\n", t.ID, t.Context["task.index"], t.Status.State, compute.FormatBytes(t.Usage.PeakMemoryBytes), startText(t.Start), statusText(t.Status))
 	}
 	return w.Flush()
 }

@@ -15,7 +15,7 @@ type kernelReport struct {
 	Name        string   `json:"name"`
 	DisplayName string   `json:"displayName"`
 	Language    string   `json:"language"`
-	Dir         string   `json:"dir"`
+	Dir         string   `json:"dir"` // empty: it is in this program
 	Argv        []string `json:"argv"`
 }
 
@@ -26,7 +26,8 @@ func newKernelsCommand(p Process) *cobra.Command {
 		Short: "List the kernels that notebooks can run on",
 		Long: `List the kernels that notebooks can run on: every kernelspec on the paths where
 Jupyter looks (JUPYTER_PATH, the user's and the system's folders, the Python
-environment in use), and in Quire's own environment.`,
+environment in use), in Quire's own environment, and the kernel for SQL that is
+in this program.`,
 		Example: "  quire kernels\n  quire kernels --json",
 		Args:    usageArgs(cobra.NoArgs),
 		RunE:    func(*cobra.Command, []string) error { return runKernels(p, asJSON) },
@@ -62,6 +63,9 @@ func runKernels(p Process, asJSON bool) error {
 	w := tabwriter.NewWriter(p.Stdout, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(w, "NAME\tLANGUAGE\tDISPLAY NAME\tFOLDER")
 	for _, k := range report.Kernels {
+		if k.Dir == "" {
+			k.Dir = "(built in)"
+		}
 		fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", printable(k.Name), printable(k.Language), printable(k.DisplayName), k.Dir)
 	}
 	return w.Flush()

@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"quire/internal/engine"
+	"quire/internal/notebook"
 	"quire/internal/problem"
 	"quire/internal/server"
 )
@@ -95,8 +96,7 @@ func recoverNotebook(ctx context.Context, name string) (recoverReport, error) {
 	}
 	report.Recovered, report.Cells, report.Torn = true, found.Finished, found.Torn
 	if found.Running >= 0 {
-		n := found.Running + 1
-		report.Running = &n
+		report.Running = &found.Number
 	}
 	return report, nil
 }
@@ -108,5 +108,5 @@ func (r recoverReport) line() string {
 	case r.Running == nil:
 		return fmt.Sprintf("%s: recovered %d finished cells", r.Path, r.Cells)
 	}
-	return fmt.Sprintf("%s: recovered %d finished cells; cell %d was running", r.Path, r.Cells, *r.Running)
+	return fmt.Sprintf("%s: recovered %d finished cells; %s was running", r.Path, r.Cells, notebook.CellName(*r.Running))
 }

@@ -11,6 +11,7 @@ import (
 
 	"quire/internal/engine"
 	"quire/internal/kernel"
+	"quire/internal/notebook"
 	"quire/internal/parameter"
 	"quire/internal/problem"
 	"quire/internal/server"
@@ -227,7 +228,7 @@ func count(e *engine.CellError) string {
 func failure(res *engine.Result) error {
 	where := ""
 	if res.Error != nil {
-		where = fmt.Sprintf("cell %d (In [%s]): ", res.Error.Cell+1, count(res.Error))
+		where = fmt.Sprintf("%s (In [%s]): ", notebook.CellName(res.Error.Cell), count(res.Error))
 	}
 	text := res.Reason
 	switch {

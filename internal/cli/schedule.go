@@ -24,7 +24,7 @@ it, quire schedule apply gives it to the server.`,
 		Args:    usageArgs(cobra.NoArgs),
 		RunE:    func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(newScheduleNextCommand(p), newScheduleCheckCommand(p))
+	cmd.AddCommand(newScheduleNextCommand(p), newScheduleCheckCommand(p), newScheduleImportCommand(p))
 	cmd.AddCommand(scheduleCommands(p)...)
 	return withExit(cmd, exitHelp)
 }
@@ -46,7 +46,8 @@ func newScheduleNextCommand(p Process) *cobra.Command {
 		DisableFlagsInUseLine: true,
 		Short:                 "Print when a cron, a file or a schedule of the server fires",
 		Long: `Print the next times at which a cron, a definition in a file, or a schedule of the
-server fires, after --from. With --json they are a list of instants in UTC.`,
+server fires, after --from, and what it waits for that has no time. With --json they
+are a list of instants in UTC.`,
 		Example: "  quire schedule next --cron '30 2 * * *' --tz America/New_York --from 2026-03-07T00:00:00Z -n 5 --json",
 		Args:    usageArgs(cobra.MaximumNArgs(1)),
 		RunE:    func(cmd *cobra.Command, args []string) error { return c.print(cmd, p, args) },
@@ -93,6 +94,9 @@ func (c *nextConfig) print(cmd *cobra.Command, p Process, args []string) error {
 	w := tabwriter.NewWriter(p.Stdout, 0, 0, 2, ' ', 0)
 	for _, slot := range slots {
 		fmt.Fprintf(w, "%s\t%s\t%s\n", slot.Format(time.RFC3339), table.Local(slot).Format("Mon 2006-01-02 15:04:05 MST"), table.Note(slot))
+	}
+	for _, event := range d.Events() {
+		fmt.Fprintf(w, "%s\n", event)
 	}
 	return w.Flush()
 }

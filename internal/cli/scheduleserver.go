@@ -3,6 +3,8 @@ package cli
 import (
 	"context"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -27,22 +29,11 @@ func serverDefinition(ctx context.Context, name string) (schedule.Definition, er
 // scheduleCommands are the commands that ask the server.
 func scheduleCommands(p Process) []*cobra.Command {
 	var reason, key, from string
+	var inputs []string
 	show := func(s schedule.Schedule, err error, asJSON bool) error { return showSchedule(p, s, err, asJSON) }
 	fire := func(f schedule.Fire, err error, asJSON bool) error { return showFire(p, f, err, asJSON) }
 	one := func(use, short string, n int, do func(cmd *cobra.Command, cl *api.Client, args []string, asJSON bool) error) *cobra.Command {
-		asJSON := false
-		cmd := &cobra.Command{
-			Use: use, Short: short, Args: usageArgs(cobra.ExactArgs(n)),
-			RunE: func(cmd *cobra.Command, args []string) error {
-				cl, err := client()
-				if err != nil {
-					return err
-				}
-				return do(cmd, cl, args, asJSON)
-			},
-		}
-		cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
-		return withExit(cmd, exitHelp)
+		return onServer(use, short, cobra.ExactArgs(n), do)
 	}
 	pause := one("pause NAME", "Fire nothing until it is resumed", 1, func(cmd *cobra.Command, cl *api.Client, args []string, asJSON bool) error {
 		s, err := cl.PauseSchedule(cmd.Context(), args[0], reason)
@@ -50,9 +41,23 @@ func scheduleCommands(p Process) []*cobra.Command {
 	})
 	pause.Flags().StringVar(&reason, "reason", "", "why, for others to read")
 	run := one("run NAME", "Fire by hand, now", 1, func(cmd *cobra.Command, cl *api.Client, args []string, asJSON bool) error {
-		f, err := cl.RunSchedule(cmd.Context(), args[0], key)
+		given := map[string]string{}
+		for _, pair := range inputs {
+			name, value, ok := strings.Cut(pair, "=")
+			if !ok {
+				return usageError{fmt.Errorf("--input %q: want NAME=VALUE", pair)}
+			}
+			given[name] = value
+		}
+		values, err := schedule.GivenInputs(given)
+		if err != nil {
+			return err
+		}
+		f, err := cl.RunSchedule(cmd.Context(), args[0], key, values)
 		return fire(f, err, asJSON)
 	})
+	run.Flags().StringArrayVar(&inputs, "input", nil, "NAME=VALUE of an input of the definition, as JSON or as text; may be repeated")
+	run.Aliases = []string{"trigger"} // the word of other schedulers
 	run.Flags().StringVar(&key, "idempotency-key", "", "the same key again is the same fire")
 	restart := one("restart NAME FIRE", "Run a fire again, from what failed", 2, func(cmd *cobra.Command, cl *api.Client, args []string, asJSON bool) error {
 		f, err := cl.RestartFire(cmd.Context(), args[0], args[1], from)
@@ -78,6 +83,15 @@ func scheduleCommands(p Process) []*cobra.Command {
 		one("history NAME", "List what a schedule fired and skipped, newest first", 1, func(cmd *cobra.Command, cl *api.Client, args []string, asJSON bool) error {
 			return listFires(cmd.Context(), p, cl, args[0], asJSON)
 		}),
+		one("notices NAME", "List who was told what about a schedule, newest first", 1, func(cmd *cobra.Command, cl *api.Client, args []string, asJSON bool) error {
+			return listNotices(cmd.Context(), p, cl, args[0], asJSON)
+		}),
+		one("activity NAME", "List who did what to a schedule, newest first", 1, func(cmd *cobra.Command, cl *api.Client, args []string, asJSON bool) error {
+			return listActivity(cmd.Context(), p, cl, args[0], asJSON)
+		}),
+		one("backfills NAME", "List the backfills of a schedule and how they stand, newest first", 1, func(cmd *cobra.Command, cl *api.Client, args []string, asJSON bool) error {
+			return listBackfills(cmd.Context(), p, cl, args[0], asJSON)
+		}),
 		pause,
 		one("resume NAME", "Fire again, from now on", 1, func(cmd *cobra.Command, cl *api.Client, args []string, asJSON bool) error {
 			s, err := cl.ResumeSchedule(cmd.Context(), args[0])
@@ -89,6 +103,18 @@ func scheduleCommands(p Process) []*cobra.Command {
 			return fire(f, err, asJSON)
 		}),
 		newBackfillCommand(p),
+		one("pause-backfill NAME BACKFILL", "Start no further fires of a backfill", 2, func(cmd *cobra.Command, cl *api.Client, args []string, asJSON bool) error {
+			b, err := cl.PauseBackfill(cmd.Context(), args[0], args[1], true)
+			return showBackfill(p, b, "paused", err, asJSON)
+		}),
+		one("resume-backfill NAME BACKFILL", "Let a backfill go on", 2, func(cmd *cobra.Command, cl *api.Client, args []string, asJSON bool) error {
+			b, err := cl.PauseBackfill(cmd.Context(), args[0], args[1], false)
+			return showBackfill(p, b, "going on", err, asJSON)
+		}),
+		one("stop-backfill NAME BACKFILL", "End a backfill: skip what waits, stop what runs", 2, func(cmd *cobra.Command, cl *api.Client, args []string, asJSON bool) error {
+			b, err := cl.StopBackfill(cmd.Context(), args[0], args[1])
+			return showBackfill(p, b, "stopped", err, asJSON)
+		}),
 		one("rm NAME", "Remove a schedule and its records; its runs stay", 1, func(cmd *cobra.Command, cl *api.Client, args []string, _ bool) error {
 			return cl.DeleteSchedule(cmd.Context(), args[0])
 		}),
@@ -140,6 +166,7 @@ own ones and whether they have fired before or not. --preview only says which.`,
 	f.StringVar(&to, "to", "", "last slot")
 	f.IntVar(&req.Parallel, "parallel", 1, "how many at once, 1 to 100")
 	f.BoolVar(&req.Newest, "newest", false, "newest slots first")
+	f.BoolVar(&req.Paused, "paused", false, "start nothing before quire schedule resume-backfill")
 	f.BoolVar(&preview, "preview", false, "only say which slots")
 	f.BoolVar(&asJSON, "json", false, "print JSON")
 	return withExit(cmd, exitHelp)
@@ -155,7 +182,11 @@ func showSchedule(p Process, s schedule.Schedule, err error, asJSON bool) error 
 	state := "on"
 	switch {
 	case s.Paused:
-		state = strings.TrimRight("paused by "+s.PausedBy+": "+s.PauseReason, ": ")
+		by := s.PausedBy
+		if by == "" {
+			by = "Quire"
+		}
+		state = strings.TrimRight("paused by "+by+": "+s.PauseReason, ": ")
 	case s.Blocked != "":
 		state = "blocked: " + s.Blocked
 	}
@@ -167,14 +198,31 @@ func showSchedule(p Process, s schedule.Schedule, err error, asJSON bool) error 
 		{"strategy", string(s.Definition.Strategy)},
 		{"missed slots", string(s.Definition.CatchUp)},
 		{"owner", s.Owner},
-		{"revision", fmt.Sprint(s.Revision)},
 	}
+	if s.Definition.RunAs != "" {
+		lines[len(lines)-1] = [2]string{"runs as", "service identity " + s.Owner + ", which " + s.May}
+		lines = append(lines, [2]string{"applied by", s.Author})
+	}
+	lines = append(lines, [2]string{"revision", fmt.Sprint(s.Revision)})
 	for _, step := range s.Definition.Steps {
 		source := "latest: as it is when it fires"
 		if v, ok := s.Pinned[step.Name]; ok {
 			source = fmt.Sprintf("snapshot: version %d", v)
 		}
-		lines = append(lines, [2]string{"step " + step.Name, step.Notebook + " (" + source + ")"})
+		if step.Source == schedule.Git {
+			source = "git: what " + step.Ref + " is when it fires"
+		}
+		what := step.What()
+		if step.Notebook != "" {
+			what += " (" + source + ")"
+		}
+		lines = append(lines, [2]string{"step " + step.Name, what})
+		if tested := s.Tested[step.Name]; tested.Lock != "" {
+			lines = append(lines, [2]string{"  environment", "tested with " + schedule.ShortLock(tested.Lock) + ", by run " + tested.Run})
+		}
+		if found := s.Found[step.Name]; found.Lock != "" {
+			lines = append(lines, [2]string{"  it differs", "its newest fire ran in " + schedule.ShortLock(found.Lock) + ", run " + found.Run + ": apply the definition again to take that"})
+		}
 	}
 	for _, line := range lines {
 		fmt.Fprintf(w, "%s\t%s\n", line[0], printable(line[1]))
@@ -240,6 +288,26 @@ func listFires(ctx context.Context, p Process, cl *api.Client, name string, asJS
 	return w.Flush()
 }
 
+func listNotices(ctx context.Context, p Process, cl *api.Client, name string, asJSON bool) error {
+	all, err := cl.Notices(ctx, name)
+	if err != nil {
+		return err
+	}
+	if asJSON {
+		return printJSON(p.Stdout, all)
+	}
+	w := tabwriter.NewWriter(p.Stdout, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(w, "AT\tABOUT\tTO\tSTATE\tTRIES\tERROR")
+	for _, n := range all {
+		to := n.Rule.Channel
+		if to == "" {
+			to = strings.Join(n.Rule.Email, ",")
+		}
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%d\t%s\n", stamp(n.Created), n.Fact.Event, printable(to), n.State, n.Tries, cut(printable(n.Error), 80))
+	}
+	return w.Flush()
+}
+
 func showFire(p Process, f schedule.Fire, err error, asJSON bool) error {
 	if err != nil {
 		return err
@@ -251,5 +319,60 @@ func showFire(p Process, f schedule.Fire, err error, asJSON bool) error {
 	for _, t := range f.Tasks {
 		fmt.Fprintf(p.Stdout, "  %s: %s %s %s\n", t.Step, t.State, t.Run, printable(t.Reason))
 	}
+	return nil
+}
+
+func listActivity(ctx context.Context, p Process, cl *api.Client, name string, asJSON bool) error {
+	all, err := cl.ScheduleActivity(ctx, name, 100)
+	if err != nil {
+		return err
+	}
+	if asJSON {
+		return printJSON(p.Stdout, all)
+	}
+	w := tabwriter.NewWriter(p.Stdout, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(w, "AT\tBY\tDID\tWHAT")
+	for _, a := range all {
+		by := a.By
+		if by == "" {
+			by = "-"
+		}
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", stamp(a.At), by, a.Did, cut(printable(a.Detail), 120))
+	}
+	return w.Flush()
+}
+
+func listBackfills(ctx context.Context, p Process, cl *api.Client, name string, asJSON bool) error {
+	all, err := cl.Backfills(ctx, name)
+	if err != nil {
+		return err
+	}
+	if asJSON {
+		return printJSON(p.Stdout, all)
+	}
+	w := tabwriter.NewWriter(p.Stdout, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(w, "BACKFILL\tFROM\tTO\tAT ONCE\tBY\tSTATE\tFIRES")
+	for _, b := range all {
+		state := "over"
+		if b.Open() {
+			state = map[bool]string{true: "paused", false: "open"}[b.Paused]
+		}
+		var counts []string
+		for _, one := range slices.Sorted(maps.Keys(b.Counts)) {
+			counts = append(counts, fmt.Sprintf("%d %s", b.Counts[one], one))
+		}
+		fmt.Fprintf(w, "%s\t%s\t%s\t%d\t%s\t%s\t%s\n", b.ID, b.From.Format(time.RFC3339), b.To.Format(time.RFC3339), b.Parallel, b.By, state, strings.Join(counts, ", "))
+	}
+	return w.Flush()
+}
+
+func showBackfill(p Process, b schedule.Backfill, word string, err error, asJSON bool) error {
+	if err != nil {
+		return err
+	}
+	if asJSON {
+		return printJSON(p.Stdout, b)
+	}
+	fmt.Fprintf(p.Stdout, "backfill %s is %s\n", b.ID, word)
 	return nil
 }

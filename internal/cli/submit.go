@@ -11,10 +11,13 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"quire/internal/api"
 	"quire/internal/engine"
+	"quire/internal/job"
 	"quire/internal/notebook"
+	"quire/internal/notify"
 	"quire/internal/parameter"
 	"quire/internal/problem"
 	"quire/internal/run"
@@ -49,6 +52,8 @@ type submitConfig struct {
 	timeout    time.Duration
 	size       sizeFlags
 	follow     bool
+	notify     []string
+	notifyOn   []string
 	asJSON     bool
 }
 
@@ -67,7 +72,13 @@ address for ever.`,
 			return c.submit(cmd.Context(), p, args[0])
 		},
 	}
-	f := cmd.Flags()
+	c.flags(cmd.Flags())
+	cmd.Flags().StringVar(&c.request.Ref, "ref", "", "take the notebook from the git repository that it lies in, at this branch, tag or commit")
+	return withExit(cmd, exitHelp)
+}
+
+// flags adds what any request for a run can say.
+func (c *submitConfig) flags(f *pflag.FlagSet) {
 	f.VarP(&c.parameters, "parameters", "p", "set a parameter; True, False, None and numbers are typed, the rest is text")
 	f.VarP(&c.raw, "parameters-raw", "r", "set a parameter to this text, whatever it looks like")
 	f.BoolVar(&c.request.Strict, "strict", false, "refuse parameters that the notebook does not declare")
@@ -76,18 +87,17 @@ address for ever.`,
 	f.IntVar(&c.request.Priority, "priority", 0, "-100 to 100; larger is earlier")
 	f.IntVar(&c.request.Retries, "retries", 0, "how often to try again after a cell has failed")
 	f.DurationVar(&c.timeout, "timeout", 0, "longest the run may take, as 90s or 2h")
+	f.StringVar(&c.request.Output, "output", "", "where in the workspaces the output goes when the run succeeds: a path that ends in .ipynb, or a folder that ends in /, with placeholders such as {country}, {ds}, {user} and {run}; - is nowhere")
 	f.StringVar(&c.request.IdempotencyKey, "idempotency-key", "", "the same key and request again is the same run")
+	f.StringSliceVar(&c.notify, "notify", nil, "tell an e-mail address, or a channel of the server's configuration, what became of it")
+	f.StringSliceVar(&c.notifyOn, "notify-on", nil, "what is told: failure, success; both when left out")
 	c.size.add(f)
 	f.BoolVar(&c.follow, "follow", false, "show what happens until the run has ended; its failure is the exit status")
 	f.BoolVar(&c.asJSON, "json", false, "print the run as JSON")
-	return withExit(cmd, exitHelp)
 }
 
-func (c *submitConfig) submit(ctx context.Context, p Process, path string) error {
-	cl, err := client()
-	if err != nil {
-		return err
-	}
+// fill takes over what the flags say into the request.
+func (c *submitConfig) fill() (err error) {
 	var set parameter.Set
 	for _, one := range c.parameters {
 		set.Put(one.name, parameter.FromFlag(one.value))
@@ -95,12 +105,31 @@ func (c *submitConfig) submit(ctx context.Context, p Process, path string) error
 	for _, one := range c.raw {
 		set.Put(one.name, parameter.FromRaw(one.value))
 	}
-	if c.request.Parameters, err = json.Marshal(set); err != nil {
+	c.request.TimeoutSeconds = int64(c.timeout / time.Second)
+	c.request.Container = c.size.container()
+	for _, one := range c.notify {
+		rule, err := notify.ParseRule(one)
+		if err != nil {
+			return usageError{fmt.Errorf("--notify %q: %w", one, err)}
+		}
+		for _, event := range c.notifyOn {
+			rule.On = append(rule.On, notify.Event(event))
+		}
+		c.request.Notify = append(c.request.Notify, rule)
+	}
+	c.request.Parameters, err = json.Marshal(set)
+	return err
+}
+
+func (c *submitConfig) submit(ctx context.Context, p Process, path string) error {
+	cl, err := client()
+	if err != nil {
+		return err
+	}
+	if err := c.fill(); err != nil {
 		return err
 	}
 	c.request.Notebook = filepath.ToSlash(path)
-	c.request.TimeoutSeconds = int64(c.timeout / time.Second)
-	c.request.Container = c.size.container()
 	r, err := cl.Submit(ctx, c.request)
 	if err != nil {
 		return err
@@ -118,7 +147,11 @@ func (c *submitConfig) submit(ctx context.Context, p Process, path string) error
 
 // follow prints what a run prints until it has ended, and returns its failure.
 func follow(ctx context.Context, p Process, cl *api.Client, id string, asJSON bool) error {
-	r, err := cl.Follow(ctx, id, func(event []byte) error { return printEvent(p, event, asJSON) })
+	var starts func([]job.Phase)
+	if !asJSON {
+		starts = newStartPrinter(p).show
+	}
+	r, err := cl.Follow(ctx, id, func(event []byte) error { return printEvent(p, event, asJSON) }, starts)
 	if ctx.Err() != nil {
 		return fmt.Errorf("%w; run %s goes on", context.Cause(ctx), id)
 	}
@@ -137,6 +170,9 @@ func follow(ctx context.Context, p Process, cl *api.Client, id string, asJSON bo
 		return nil
 	}
 	fmt.Fprintf(p.Stderr, "run %s succeeded in %s\n", id, seconds(r.Finished.Sub(r.Started)))
+	if r.Output != "" {
+		fmt.Fprintf(p.Stderr, "its output goes to %s\n", printable(r.Output))
+	}
 	return nil
 }
 
@@ -154,7 +190,7 @@ func printEvent(p Process, line []byte, asJSON bool) error {
 	}
 	switch e.Type {
 	case engine.EventCellStarted:
-		fmt.Fprintf(p.Stderr, "cell %d\n", *e.Cell+1)
+		fmt.Fprintln(p.Stderr, notebook.CellName(e.Cell))
 	case engine.EventOutput:
 		to := p.Stdout
 		if e.Stream == "stderr" {
@@ -177,7 +213,7 @@ func newRunsCommand(p Process) *cobra.Command {
 		Args:  usageArgs(cobra.NoArgs),
 		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(newRunsListCommand(p), newRunsDiffCommand(p))
+	cmd.AddCommand(newRunsListCommand(p), newRunsDiffCommand(p), newRunsAttachCommand(p), newRunsKeepCommand(p))
 	for _, one := range []struct {
 		use, short string
 		do         func(ctx context.Context, cl *api.Client, id string, asJSON bool) error
@@ -226,10 +262,14 @@ func showRun(p Process, r run.Run, asJSON bool, err error) error {
 	for _, line := range [][2]string{
 		{"run", r.ID},
 		{"notebook", r.Notebook},
+		{"commit", commitWords(r.Git)},
+		{"environment", environmentWords(r)},
 		{"state", string(r.State)},
 		{"reason", r.Reason},
 		{"cancelled by", r.CancelledBy},
 		{"parameters", string(r.Parameters)},
+		{"output", r.Output},
+		{"not there", r.OutputProblem},
 		{"tags", strings.Join(r.Tags, ", ")},
 		{"retry of", r.RetryOf},
 		{"owner", r.Owner},
@@ -243,6 +283,23 @@ func showRun(p Process, r run.Run, asJSON bool, err error) error {
 		}
 	}
 	return w.Flush()
+}
+
+func commitWords(g *run.GitSource) string {
+	if g == nil {
+		return ""
+	}
+	return g.Commit + " of " + g.Repository + " (" + g.Ref + ")"
+}
+
+// environmentWords say which packages a run had, and whether it was tested with
+// others.
+func environmentWords(r run.Run) string {
+	lock := r.Lock()
+	if r.OtherEnvironment() {
+		return lock + ", and it was tested with " + r.Tested
+	}
+	return lock
 }
 
 func stamp(t time.Time) string {
@@ -281,6 +338,7 @@ func newRunsListCommand(p Process) *cobra.Command {
 		},
 	}
 	cmd.Flags().StringVar(&f.Notebook, "notebook", "", "only runs of this notebook")
+	cmd.Flags().StringVar(&f.Template, "template", "", "only runs of this template")
 	cmd.Flags().StringVar(&f.Owner, "owner", "", "only runs of this user")
 	cmd.Flags().StringVar(&state, "state", "", "only runs in this state")
 	cmd.Flags().StringVar(&f.Tag, "tag", "", "only runs with this tag")

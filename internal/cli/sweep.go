@@ -14,6 +14,7 @@ import (
 
 	"quire/internal/engine"
 	"quire/internal/kernel"
+	"quire/internal/notebook"
 	"quire/internal/parameter"
 	"quire/internal/problem"
 	"quire/internal/server"
@@ -311,7 +312,7 @@ func sweepRows(res *engine.SweepResult) []resultRow {
 		switch {
 		case run.Status.OK() || run.Status == engine.NotStarted:
 		case run.Error != nil && run.Status == engine.Failed:
-			row.Error = fmt.Sprintf("cell %d: %s", run.Error.Cell+1, run.Error.Error())
+			row.Error = notebook.CellName(run.Error.Cell) + ": " + run.Error.Error()
 		default:
 			row.Error = run.Reason
 		}

@@ -8,6 +8,7 @@ import (
 	"os"
 
 	"github.com/spf13/cobra"
+	"golang.org/x/term"
 
 	"quire/internal/problem"
 	"quire/internal/run"
@@ -19,7 +20,8 @@ nothing else installed. The address to open is the first line on standard
 output, printed when requests are answered; it holds the access token.
 
 Everything is kept in the data directory. Runs go on when the server stops, and
-are found again when it starts.`
+are found again when it starts. On a terminal only what is wrong is told after
+the address; --verbose tells everything.`
 
 func newUpCommand(p Process) *cobra.Command {
 	var cfg server.Config
@@ -33,8 +35,11 @@ func newUpCommand(p Process) *cobra.Command {
 		Args:                  usageArgs(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			level := slog.LevelInfo
-			if verbose {
+			switch {
+			case verbose:
 				level = slog.LevelDebug
+			case term.IsTerminal(int(p.Stderr.Fd())):
+				level = slog.LevelWarn // the address stays in sight
 			}
 			cfg.Token = takeToken()
 			cfg.Sample = true
@@ -46,7 +51,7 @@ func newUpCommand(p Process) *cobra.Command {
 	f.StringVar(&cfg.Data, "data", "", "directory for everything that is kept (default quire in your data directory)")
 	f.StringVar(&cfg.User, "user", "", "name of the local user (default your own)")
 	f.DurationVar(&cfg.NotebookIdle, "notebook-idle", 0, "how long a notebook server with nobody there goes on; -1s is for ever (default 1h)")
-	f.BoolVar(&verbose, "verbose", false, "log every request")
+	f.BoolVar(&verbose, "verbose", false, "log everything, each request too")
 	return withExit(cmd, "0 asked to stop, 1 error, 2 usage")
 }
 
@@ -92,7 +97,7 @@ func newAttemptCommand(p Process) *cobra.Command {
 			if warm {
 				return run.Await(cmd.Context(), "python3", p.Stdin, p.Stdout)
 			}
-			state, err := run.RunAttempt(cmd.Context(), args[0], run.AttemptOptions{})
+			state, err := run.RunAttempt(cmd.Context(), args[0], run.AttemptOptions{Keep: keepAttempt(p)})
 			if err == nil && state != run.Succeeded {
 				return statusError{status: exitFailed, silent: true} // for the container that it runs in
 			}

@@ -6,6 +6,7 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -135,8 +136,8 @@ func (w *watcher) cellFinished(e engine.Event) {
 	if w.logOutput {
 		w.log.Info(rule("Ending Cell ", e.Cell, 43))
 	}
-	if w.progress != nil && e.Cell != nil && !neverRan(e.Status) {
-		w.progress.Finish(*e.Cell + 1)
+	if w.progress != nil && e.Index != nil && !neverRan(e.Status) {
+		w.progress.Finish(*e.Index + 1)
 	}
 }
 
@@ -224,10 +225,10 @@ func neverRan(status string) bool { return status == "pending" }
 
 // rule is papermill's line at the beginning and end of a cell: its number,
 // filled up with dashes.
-func rule(text string, cell *int, width int) string {
-	number := ""
-	if cell != nil {
-		number = fmt.Sprint(*cell + 1)
+func rule(text string, cell, width int) string {
+	number := "of the run's parameters"
+	if cell > 0 {
+		number = strconv.Itoa(cell)
 	}
 	return text + number + strings.Repeat("-", max(0, width-len(number)))
 }

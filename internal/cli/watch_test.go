@@ -20,17 +20,17 @@ func TestWatcherLogsOutputByLine(t *testing.T) {
 		log:       newLogger(&console{w: &screen}, slog.LevelInfo),
 		logOutput: true, stdout: &stdout, stderr: &stderr, events: &events,
 	}
-	cell := 2
+	const cell = 3
 	stream := func(name, text string) engine.Event {
-		return engine.Event{Type: engine.EventOutput, Cell: &cell, OutputType: "stream", Stream: name, Text: text}
+		return engine.Event{Type: engine.EventOutput, Cell: cell, OutputType: "stream", Stream: name, Text: text}
 	}
 	for _, e := range []engine.Event{
 		{Type: engine.EventRunStarted, Cells: 3, Time: time.Unix(0, 0).UTC()},
 		{Type: engine.EventKernelStarting, Kernel: "python3"},
-		{Type: engine.EventCellStarted, Cell: &cell},
+		{Type: engine.EventCellStarted, Cell: cell},
 		stream("stdout", "one, "), stream("stdout", "still one\ntwo\nthr"), stream("stderr", "oops\n"), stream("stdout", "ee"),
-		{Type: engine.EventOutput, Cell: &cell, OutputType: "execute_result", Text: "42"},
-		{Type: engine.EventCellFinished, Cell: &cell, Status: "completed"},
+		{Type: engine.EventOutput, Cell: cell, OutputType: "execute_result", Text: "42"},
+		{Type: engine.EventCellFinished, Cell: cell, Status: "completed"},
 		{Type: engine.EventWarning, Message: "slow"},
 		{Type: engine.EventRunFinished, Status: "succeeded"},
 	} {

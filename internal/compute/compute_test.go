@@ -102,7 +102,7 @@ func TestParseEnv(t *testing.T) {
 func TestSpecValidate(t *testing.T) {
 	t.Parallel()
 	good := func() Spec {
-		return Spec{ID: "job-1", Argv: []string{"true"}, Mounts: []Mount{{Source: "/a", Target: "/work"}}}
+		return Spec{ID: "job-1", Argv: []string{"true"}, Mounts: []Mount{{Source: "/a", Target: "/workspace"}}}
 	}
 	if v := good().Validate(); v != nil {
 		t.Fatalf("a good spec: %v", v)

@@ -101,13 +101,34 @@ const (
 type Status struct {
 	Handle
 	State      State             `json:"state"`
-	Stage      string            `json:"stage,omitempty"` // while Starting, for a person: "pulling the image: 40 %"
+	Stage      Stage             `json:"stage,omitzero"` // while Starting
 	Labels     map[string]string `json:"labels,omitempty"`
 	Resources  Resources         `json:"resources"`
 	CreatedAt  time.Time         `json:"createdAt"`
 	StartedAt  time.Time         `json:"startedAt,omitzero"`
 	FinishedAt time.Time         `json:"finishedAt,omitzero"`
 	Exit       *Exit             `json:"exit,omitempty"` // nil until Exited
+}
+
+// StageName is a part of a container's start.
+type StageName string
+
+// The parts of a start that a driver tells apart, in order.
+const (
+	StageScheduling StageName = "scheduling" // a machine is looked for
+	StagePulling    StageName = "pulling"    // its image is brought
+	StageCreating   StageName = "creating"   // what is around its processes is made
+	StageStarting   StageName = "starting"   // its command is about to be executed
+)
+
+// Stage is what a container that starts is waiting for. DoneBytes and TotalBytes
+// are of what is transferred, where that is known: TotalBytes is 0 where it is
+// not, and grows while more of it becomes known.
+type Stage struct {
+	Name       StageName `json:"name,omitempty"`
+	Text       string    `json:"text,omitempty"` // for a person: "pulling the image: 4 MiB of 10 MiB, 40 %"
+	DoneBytes  int64     `json:"doneBytes,omitempty"`
+	TotalBytes int64     `json:"totalBytes,omitempty"`
 }
 
 // Exit is how a container, or a command in it, ended.

@@ -66,8 +66,8 @@ func LaunchProfile() Profile {
 		Defaults: size(1, 4, 10, 128),
 		Presets: []Preset{
 			{Name: "small", Title: "Small: 1 CPU, 4 GB", Resources: size(1, 4, 10, 128)},
-			{Name: "medium", Title: "Medium: 2 CPUs, 16 GB", Resources: size(2, 16, 32, 256)},
-			{Name: "large", Title: "Large: 8 CPUs, 64 GB", Resources: size(8, 64, 128, 1000)},
+			{Name: "standard", Title: "Standard: 4 CPUs, 32 GB", Resources: size(4, 32, 32, 256)},
+			{Name: "large", Title: "Large: 8 CPUs, 128 GB", Resources: size(8, 128, 128, 1000)},
 		},
 	}
 }
@@ -91,6 +91,23 @@ func (p Profile) Validate(l Launch) Violations {
 	found = append(found, l.Resources.Validate(p.Limits).Under("resources")...)
 	_, wrong := ParseEnv(l.Env)
 	return append(found, wrong...)
+}
+
+// Fit returns a size brought within the profile's limits.
+func (p Profile) Fit(r Resources) Resources {
+	for _, one := range []struct {
+		value *int64
+		limit Range
+	}{
+		{&r.CPUMilli, p.Limits.CPUMilli},
+		{&r.MemoryBytes, p.Limits.MemoryBytes},
+		{&r.DiskBytes, p.Limits.DiskBytes},
+		{&r.GPUs, p.Limits.GPUs},
+		{&r.NetworkMbps, p.Limits.NetworkMbps},
+	} {
+		*one.value = min(max(*one.value, one.limit.Min), one.limit.Max)
+	}
+	return r
 }
 
 // Preset returns the preset of a name.

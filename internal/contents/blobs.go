@@ -19,6 +19,8 @@ import (
 // use.
 type Blobs struct {
 	Store storage.Store // objects "ab/abcdef..." by the hex SHA-256 of their bytes
+	// Doomed keeps which objects are to be freed; nil frees none.
+	Doomed DoomStore
 }
 
 // A Hash is the hex SHA-256 of a body.
@@ -82,6 +84,9 @@ func (b *Blobs) putChunk(ctx context.Context, chunk []byte) (Hash, error) {
 }
 
 func (b *Blobs) putObject(ctx context.Context, path string, data []byte) error {
+	if err := b.spare(ctx, path); err != nil {
+		return err
+	}
 	_, err := b.Store.Put(ctx, path, bytes.NewReader(data), storage.PutOptions{IfNotExist: true})
 	if problem.Is(err, problem.Exists) {
 		return nil // the same bytes are there
@@ -102,13 +107,9 @@ func (b *Blobs) Open(ctx context.Context, hash Hash) (io.ReadCloser, error) {
 	if !problem.Is(err, problem.NotFound) {
 		return nil, problem.Wrap(err, "opening version %.12s", hash)
 	}
-	data, err := b.readObject(ctx, objectPath(hash)+".m")
+	m, err := b.manifest(ctx, hash)
 	if err != nil {
-		return nil, problem.Wrap(err, "opening version %.12s", hash)
-	}
-	var m manifest
-	if err := json.Unmarshal(data, &m); err != nil {
-		return nil, problem.WrapAs(problem.Internal, err, "reading the list of chunks of version %.12s", hash)
+		return nil, err
 	}
 	return &chunkReader{ctx: ctx, blobs: b, rest: m.Chunks}, nil
 }

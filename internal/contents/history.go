@@ -23,6 +23,15 @@ func (v *Volume) Versions(ctx context.Context, u auth.User, path string, before 
 	return v.cfg.Versions.ListVersions(ctx, path, before, limit)
 }
 
+// Version returns one version of a file.
+func (v *Volume) Version(ctx context.Context, u auth.User, path string, number int64) (Version, error) {
+	path, err := v.check(u, auth.Read, path)
+	if err != nil {
+		return Version{}, err
+	}
+	return v.cfg.Versions.Version(ctx, path, number)
+}
+
 // OpenVersion opens one version of a file. The caller closes the reader.
 func (v *Volume) OpenVersion(ctx context.Context, u auth.User, path string, number int64) (Version, io.ReadCloser, error) {
 	path, err := v.check(u, auth.Read, path)

@@ -290,6 +290,8 @@ type listing struct {
 const maxWatched = 1024
 
 func (c *listCache) start() {
+	c.mu.Lock() // who changes something before the first listing looks here too
+	defer c.mu.Unlock()
 	c.dirs, c.paths = map[string]*listing{}, map[string]string{}
 	w, err := fsnotify.NewBufferedWatcher(64)
 	if err != nil {

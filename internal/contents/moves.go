@@ -34,6 +34,22 @@ func (v *Volume) Mkdir(_ context.Context, u auth.User, path string) error {
 	return v.tree.mkdir(path)
 }
 
+// MakeFolders makes a folder and those above it, below its workspace, where they
+// are missing.
+func (v *Volume) MakeFolders(ctx context.Context, u auth.User, folder string) error {
+	names := strings.Split(folder, "/")
+	first := 2 // shared/x
+	if names[0] == "users" {
+		first = 3 // users/ann/x
+	}
+	for i := first; i <= len(names); i++ {
+		if err := v.Mkdir(ctx, u, strings.Join(names[:i], "/")); err != nil && !problem.Is(err, problem.Exists) {
+			return err
+		}
+	}
+	return nil
+}
+
 // Rename moves a file or directory within its workspace, and its versions with
 // it. Something at the new path is an error of kind Exists.
 func (v *Volume) Rename(ctx context.Context, u auth.User, from, to string) error {
@@ -71,6 +87,7 @@ func (v *Volume) move(ctx context.Context, from, to string) error {
 	}
 	v.changed(from)
 	v.changed(to)
+	v.seen.move(from, to)
 	v.moves.tell(from, to)
 	return nil
 }
@@ -307,7 +324,13 @@ func (v *Volume) discard(ctx context.Context, workspace string, chosen func(Dele
 			continue
 		}
 		dir := join(join(workspace, trashDir), d.ID)
-		if err := errors.Join(v.tree.removeAll(dir), v.cfg.Versions.ForgetVersions(ctx, dir)); err != nil {
+		// The records go first: a server that ends in between finds the thing in the
+		// trash again.
+		err := v.cfg.Versions.ForgetVersions(ctx, dir)
+		if err == nil {
+			err = v.tree.removeAll(dir)
+		}
+		if err != nil {
 			return n, err
 		}
 		n++

@@ -14,6 +14,10 @@ const (
 	MaxNameBytes = 255
 )
 
+// BesideHome is what the shared folder is called where paths begin in a person's
+// workspace, as those of their notebook server do.
+const BesideHome = ".shared"
+
 // CleanPath returns the one spelling of a slash path from the volume's root, ""
 // for the root itself. Slashes at its ends are dropped. It fails with kind
 // Invalid for what is no path here: "..", ".", empty names, backslashes,

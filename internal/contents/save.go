@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
+	"strings"
 
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/codes"
@@ -25,6 +27,15 @@ type SaveOptions struct {
 	// Plain is for Jupyter's clients, which know no versions: the save is taken
 	// whatever the newest version is, which stays among the versions.
 	Plain bool
+	// Client tells plain clients apart, for what each was given last. When that is
+	// known and is not the newest version any more, Merge brings what the client
+	// changed since into the newest: its body is kept as a Merged version and the
+	// result is the newest. Where both changed the same the save is refused, as with
+	// a stale Base. 0, or a nil Merge, takes the save as it is.
+	Client uint64
+	// Merge returns newest with what was changed from base to theirs, or, in words,
+	// what both have changed.
+	Merge func(base, newest, theirs []byte) (merged []byte, conflicts []string, err error)
 }
 
 // A ConflictError is a save that was refused because somebody saved before.
@@ -33,7 +44,12 @@ type ConflictError struct {
 	Path    string
 	Newest  Version // what is there now
 	Refused Version // what was to be saved
+	// Places are what both have changed, in words; empty when nobody looked.
+	Places []string
 }
+
+// maxPlaces is how many places an error names.
+const maxPlaces = 5
 
 // Error says who was first and where both are.
 func (e *ConflictError) Error() string {
@@ -41,7 +57,15 @@ func (e *ConflictError) Error() string {
 	if who == "" {
 		who = "somebody outside Quire"
 	}
-	return "saving " + e.Path + ": " + who + " saved it before; both are kept: theirs is the newest version, yours is beside it among the versions"
+	text := "saving " + e.Path + ": " + who + " saved it before; both are kept: theirs is the newest version, yours is beside it among the versions"
+	if n := len(e.Places); n > 0 {
+		text += "; you both changed " + strings.Join(e.Places[:min(n, maxPlaces)], ", ")
+		if n > maxPlaces {
+			text += fmt.Sprintf(" and %d more", n-maxPlaces)
+		}
+		text += ": load the file again, and make your change there"
+	}
+	return text
 }
 
 // Unwrap gives the error its kind.
@@ -96,6 +120,7 @@ func (v *Volume) save(ctx context.Context, u auth.User, path string, r io.Reader
 	}
 	if opt.Plain {
 		staged.Base = head.Version.Number
+		return v.savePlain(ctx, staged, head.Version, opt)
 	}
 	return v.commit(ctx, staged)
 }
@@ -187,13 +212,13 @@ func (v *Volume) apply(ctx context.Context, version Version) error {
 }
 
 // refuse keeps a save that came too late and returns why it did.
-func (v *Volume) refuse(ctx context.Context, staged, newest Version) error {
+func (v *Volume) refuse(ctx context.Context, staged, newest Version, places ...string) error {
 	staged.Cause = Refused
 	kept, err := v.cfg.Versions.AppendVersion(ctx, Append{Version: staged, Side: true})
 	if err != nil {
 		return problem.Wrap(err, "keeping the refused save of %s", staged.Path)
 	}
-	return &ConflictError{Path: staged.Path, Newest: newest, Refused: kept}
+	return &ConflictError{Path: staged.Path, Newest: newest, Refused: kept, Places: places}
 }
 
 // current returns what is known of the file at path, after a look at the disk.

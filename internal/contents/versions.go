@@ -18,7 +18,19 @@ const (
 	Checkpoint  Cause = "checkpoint"  // a Jupyter client asked for one
 	Dropped     Cause = "dropped"     // was a Checkpoint until a Jupyter client deleted it
 	Overwritten Cause = "overwritten" // what a plain Jupyter client's save replaced unseen
+	Merged      Cause = "merged"      // what a plain Jupyter client saved on a version that was not the newest: the newest has its changes
 )
+
+// Aside reports whether a version with this cause is kept beside the line of
+// those that the file has been: it was never the newest.
+func (c Cause) Aside() bool {
+	switch c {
+	case Refused, Checkpoint, Dropped, Overwritten, Merged:
+		return true
+	case Saved, Outside, Restored:
+	}
+	return false
+}
 
 // A Version is one state of a file. Versions are never changed.
 type Version struct {

@@ -30,6 +30,9 @@ type Config struct {
 	// Homes are workspaces that lie elsewhere: users' names and the directories,
 	// absolute and there already, that are shown as users/<name>/.
 	Homes map[string]string
+	// Shared is the shared folder where it lies elsewhere, in the same way; "" is shared
+	// below Dir.
+	Shared string
 	// MaxFileBytes is the largest file that may be saved; 0 is 1 GiB.
 	MaxFileBytes int64
 	// QuotaBytes is how much one workspace may hold on the volume, its trash
@@ -85,7 +88,7 @@ func Open(ctx context.Context, cfg Config) (*Volume, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := t.openHomes(cfg.Homes); err != nil {
+	if err := t.openHomes(cfg.Homes, cfg.Shared); err != nil {
 		return nil, err
 	}
 	v := &Volume{cfg: cfg, tree: t}

@@ -14,7 +14,7 @@ import (
 
 	"quire/internal/auth"
 	"quire/internal/contents"
-	"quire/internal/db/sqlite"
+	"quire/internal/db/dbtest"
 	"quire/internal/problem"
 	"quire/internal/storage"
 	"quire/internal/storage/mem"
@@ -35,11 +35,7 @@ type bundle struct {
 func setup(t *testing.T) *bundle {
 	t.Helper()
 	ctx, dir := context.Background(), t.TempDir()
-	d, err := sqlite.Open(ctx, filepath.Join(dir, "q.db"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = d.Close() })
+	d := dbtest.Open(t, filepath.Join(dir, "q.db"))
 	b := &bundle{ctx: ctx, dir: filepath.Join(dir, "files")}
 	b.cfg = contents.Config{Dir: b.dir, Blobs: &contents.Blobs{Store: mem.New(mem.Config{})}, Versions: d, Trust: d}
 	b.open(t)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"encoding/json"
+	"errors"
 	"time"
 
 	"quire/internal/job"
@@ -21,15 +22,15 @@ func (d *DB) CreateJob(ctx context.Context, w job.Whole) (created job.Job, err e
 		if err != nil {
 			return err
 		}
-		_, err = tx.ExecContext(ctx, `INSERT INTO jobs (id, user_name, state, capacity_group, group_key, idempotency, version, created, finished, body)
-			VALUES (?, ?, ?, ?, ?, ?, ?, ?, 0, ?)`,
-			j.ID, j.User, string(j.Status.State), j.Descriptor.Group(), j.Descriptor.Key(), j.IdempotencyHash, j.Version, j.Created, string(body))
-		if err != nil && d.unique(err) {
-			created, err = taken(ctx, tx, j)
-			return err
-		}
+		done, err := tx.ExecContext(ctx, `INSERT INTO jobs (id, user_name, state, capacity_group, group_key, idempotency, version, created, finished, body, purpose)
+			VALUES (?, ?, ?, ?, ?, ?, ?, ?, 0, ?, ?) ON CONFLICT DO NOTHING`,
+			j.ID, j.User, string(j.Status.State), j.Descriptor.Group(), j.Descriptor.Key(), j.IdempotencyHash, j.Version, j.Created, string(body), j.Extras.Purpose)
 		if err != nil {
 			return problem.WrapAs(problem.Unavailable, err, "keeping job %s", j.ID)
+		}
+		if n, err := done.RowsAffected(); err == nil && n == 0 {
+			created, err = taken(ctx, tx, j)
+			return err
 		}
 		return putTasks(ctx, tx, w.Tasks)
 	})
@@ -118,6 +119,7 @@ func (d *DB) Jobs(ctx context.Context, f job.Filter) ([]job.Job, error) {
 	var args []any
 	for _, c := range []struct{ condition, value string }{
 		{"user_name = ?", f.User}, {"state = ?", string(f.State)}, {"capacity_group = ?", f.Group},
+		{"purpose = ?", f.Purpose},
 	} {
 		if c.value != "" {
 			query += " AND " + c.condition
@@ -178,21 +180,26 @@ func (d *DB) DeleteJobs(ctx context.Context, before time.Time) (ids []string, er
 		if err != nil {
 			return problem.WrapAs(problem.Unavailable, err, "removing old jobs")
 		}
-		defer rows.Close()
-		for rows.Next() {
-			var id string
-			if err := rows.Scan(&id); err != nil {
-				return problem.WrapAs(problem.Unavailable, err, "removing old jobs")
-			}
-			ids = append(ids, id)
-		}
-		if err := rows.Err(); err != nil {
+		if ids, err = column[string](rows); err != nil {
 			return problem.WrapAs(problem.Unavailable, err, "removing old jobs")
 		}
 		_, err = tx.ExecContext(ctx, `DELETE FROM jobs WHERE finished > 0 AND finished < ?`, before.UnixMilli())
 		return problem.WrapAs(problem.Unavailable, err, "removing old jobs")
 	})
 	return ids, err
+}
+
+// column reads rows of one column to their end.
+func column[T any](rows *sql.Rows) (all []T, err error) {
+	defer rows.Close()
+	for rows.Next() {
+		var v T
+		if err := rows.Scan(&v); err != nil {
+			return nil, err
+		}
+		all = append(all, v)
+	}
+	return all, errors.Join(rows.Err(), rows.Close())
 }
 
 // scanAll reads rows of one column, a JSON object each.

@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"slices"
-	"strings"
 	"time"
 
 	"quire/internal/fault"
@@ -18,19 +17,19 @@ var _ run.Store = (*DB)(nil)
 
 const runColumns = `id, owner, notebook, version, source, parameters, kernel, tags, priority, timeout, retries,
 	state, reason, attempt, lost, cancelled, created, not_before, started, finished, result, published, retry_of, idempotency,
-	container, used`
+	container, used, template, template_version, notify, git, tested, output, output_problem`
 
 const insertRun = `INSERT INTO runs (` + runColumns + `)
-	VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`
+	VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`
 
 func scanRun(row interface{ Scan(...any) error }) (run.Run, error) {
 	var r run.Run
-	var parameters, tags, result, container, used string
+	var parameters, tags, result, container, used, told, git string
 	var created, notBefore, started, finished int64
 	err := row.Scan(&r.ID, &r.Owner, &r.Notebook, &r.Version, &r.Source, &parameters, &r.Kernel, &tags, &r.Priority,
 		&r.TimeoutSeconds, &r.Retries, &r.State, &r.Reason, &r.Attempt, &r.Lost, &r.CancelledBy, &created, &notBefore,
 		&started, &finished, &result, &r.Published, &r.RetryOf, &r.IdempotencyHash,
-		&container, &used)
+		&container, &used, &r.Template, &r.TemplateVersion, &told, &git, &r.Tested, &r.Output, &r.OutputProblem)
 	if err != nil {
 		return r, err
 	}
@@ -39,7 +38,7 @@ func scanRun(row interface{ Scan(...any) error }) (run.Run, error) {
 		r.Result = json.RawMessage(result)
 	}
 	r.Created, r.NotBefore, r.Started, r.Finished = fromMicros(created), fromMicros(notBefore), fromMicros(started), fromMicros(finished)
-	if err := errors.Join(optional(container, &r.Container), optional(used, &r.Used)); err != nil {
+	if err := errors.Join(optional(container, &r.Container), optional(used, &r.Used), optional(told, &r.Notify), optional(git, &r.Git)); err != nil {
 		return r, err
 	}
 	return r, json.Unmarshal([]byte(tags), &r.Tags)
@@ -77,7 +76,8 @@ func runValues(r run.Run) ([]any, error) {
 		r.ID, r.Owner, r.Notebook, r.Version, r.Source, string(r.Parameters), r.Kernel, string(text), r.Priority,
 		r.TimeoutSeconds, r.Retries, string(r.State), r.Reason, r.Attempt, r.Lost, r.CancelledBy, micros(r.Created),
 		micros(r.NotBefore), micros(r.Started), micros(r.Finished), string(r.Result), r.Published, r.RetryOf, r.IdempotencyHash,
-		container, used,
+		container, used, r.Template, r.TemplateVersion, optionalText(len(r.Notify) > 0, r.Notify),
+		optionalText(r.Git != nil, r.Git), r.Tested, r.Output, r.OutputProblem,
 	}, err
 }
 
@@ -95,7 +95,7 @@ func (d *DB) CreateRun(ctx context.Context, r run.Run) (run.Run, error) {
 		return r, nil
 	}
 	_, err = d.write.ExecContext(ctx, insertRun, values...)
-	if err != nil && d.unique(err) && r.IdempotencyHash != "" {
+	if err != nil && d.dialect.Unique(err) && r.IdempotencyHash != "" {
 		row := d.read.QueryRowContext(ctx, `SELECT `+runColumns+` FROM runs WHERE owner = ? AND idempotency = ?`, r.Owner, r.IdempotencyHash)
 		old, err := scanRun(row)
 		return old, one(err, "the run of this idempotency key")
@@ -115,7 +115,7 @@ func (d *DB) Runs(ctx context.Context, f run.Filter) ([]run.Run, error) {
 	var args []any
 	for _, c := range []struct {
 		column, value string
-	}{{"owner = ?", f.Owner}, {"notebook = ?", f.Notebook}, {"state = ?", string(f.State)}, {"id < ?", f.Before}} {
+	}{{"owner = ?", f.Owner}, {"notebook = ?", f.Notebook}, {"template = ?", f.Template}, {"state = ?", string(f.State)}, {"id < ?", f.Before}} {
 		if c.value != "" {
 			query += " AND " + c.column
 			args = append(args, c.value)
@@ -132,20 +132,16 @@ func (d *DB) Runs(ctx context.Context, f run.Filter) ([]run.Run, error) {
 	return d.runs(ctx, query+` ORDER BY id DESC LIMIT ?`, append(args, f.Limit)...)
 }
 
-// lastRunsBatch is how many notebooks one query asks for.
-const lastRunsBatch = 500
-
 // LastRuns implements run.Store.
 func (d *DB) LastRuns(ctx context.Context, notebooks []string) (map[string]run.Run, error) {
 	last := map[string]run.Run{}
-	for batch := range slices.Chunk(notebooks, lastRunsBatch) {
+	for batch := range slices.Chunk(notebooks, rowsAtOnce) {
 		args := make([]any, len(batch))
 		for i, path := range batch {
 			args[i] = path
 		}
-		marks := strings.Repeat(", ?", len(batch))[2:]
 		all, err := d.runs(ctx, `SELECT `+runColumns+` FROM runs
-			WHERE id IN (SELECT MAX(id) FROM runs WHERE notebook IN (`+marks+`) GROUP BY notebook)`, args...)
+			WHERE id IN (SELECT MAX(id) FROM runs WHERE notebook IN (`+marks(len(batch))+`) GROUP BY notebook)`, args...)
 		if err != nil {
 			return nil, err
 		}
@@ -267,9 +263,9 @@ func (d *DB) Claim(ctx context.Context, fence string, now, lease time.Time, perm
 
 func putRun(ctx context.Context, tx *sql.Tx, r run.Run) error {
 	_, err := tx.ExecContext(ctx, `UPDATE runs SET state = ?, reason = ?, attempt = ?, lost = ?, cancelled = ?, not_before = ?,
-		started = ?, finished = ?, result = ?, published = ?, used = ? WHERE id = ?`,
+		started = ?, finished = ?, result = ?, published = ?, used = ?, output_problem = ? WHERE id = ?`,
 		string(r.State), r.Reason, r.Attempt, r.Lost, r.CancelledBy, micros(r.NotBefore), micros(r.Started), micros(r.Finished),
-		string(r.Result), r.Published, optionalText(r.Used != nil, r.Used), r.ID)
+		string(r.Result), r.Published, optionalText(r.Used != nil, r.Used), r.OutputProblem, r.ID)
 	return problem.WrapAs(problem.Unavailable, err, "changing run %s", r.ID)
 }
 
@@ -325,7 +321,7 @@ func (d *DB) Complete(ctx context.Context, a run.Attempt, next func(run.Run) run
 			return err
 		}
 		r = next(r)
-		return putRun(ctx, tx, r)
+		return errors.Join(putRun(ctx, tx, r), d.endRun(ctx, tx, r))
 	})
 	return r, err
 }
@@ -337,10 +333,14 @@ func (d *DB) ChangeRun(ctx context.Context, id string, change func(run.Run) (run
 		if err := one(err, "run %s", id); err != nil {
 			return err
 		}
+		ended := r.State.Ended()
 		if r, err = change(r); err != nil {
 			return err
 		}
-		return putRun(ctx, tx, r)
+		if err := putRun(ctx, tx, r); err != nil || ended {
+			return err
+		}
+		return d.endRun(ctx, tx, r)
 	})
 	return r, err
 }

@@ -11,6 +11,23 @@ import (
 
 var _ search.Store = (*DB)(nil)
 
+// A SearchDialect is how a kind of database finds words in texts.
+type SearchDialect struct {
+	// Insert adds a text: its values are the text, the document's id, the cell's
+	// anchor, and its index, -1 for the notebook as a whole.
+	Insert string
+	// Cells finds what Words made: path, title, anchor, index and a snippet with
+	// the words that were found between the characters 2 and 3; the best first.
+	// Its last value is how many.
+	Cells string
+	// Runs finds runs in the same way: id, owner, notebook and snippet; the
+	// newest first.
+	Runs string
+	// Words is the query for all of the words, of which there is at least one,
+	// the last one also as a beginning.
+	Words func([]string) string
+}
+
 // Stamps implements search.Store.
 func (d *DB) Stamps(ctx context.Context) (map[string]string, error) {
 	rows, err := d.read.QueryContext(ctx, `SELECT path, stamp FROM search_documents`)
@@ -32,31 +49,28 @@ func (d *DB) Stamps(ctx context.Context) (map[string]string, error) {
 // PutDocument implements search.Store.
 func (d *DB) PutDocument(ctx context.Context, doc search.Document) error {
 	return d.tx(ctx, func(tx *sql.Tx) error {
-		return problem.WrapAs(problem.Unavailable, putDocument(ctx, tx, doc), "indexing %s", doc.Path)
+		return problem.WrapAs(problem.Unavailable, d.putDocument(ctx, tx, doc), "indexing %s", doc.Path)
 	})
 }
 
-func putDocument(ctx context.Context, tx *sql.Tx, doc search.Document) error {
+func (d *DB) putDocument(ctx context.Context, tx *sql.Tx, doc search.Document) error {
 	if err := removeDocuments(ctx, tx, doc.Path); err != nil {
 		return err
 	}
-	res, err := tx.ExecContext(ctx, `INSERT INTO search_documents (path, stamp, title, authors, tags, description, image, modified)
-		VALUES (?, ?, ?, ?, ?, ?, ?, ?)`, doc.Path, doc.Stamp, doc.Title, doc.Authors, doc.Tags, doc.Description, doc.Image, micros(doc.Modified))
+	var id int64
+	err := tx.QueryRowContext(ctx, `INSERT INTO search_documents (path, stamp, title, authors, tags, description, image, modified)
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?) RETURNING id`,
+		doc.Path, doc.Stamp, doc.Title, doc.Authors, doc.Tags, doc.Description, doc.Image, micros(doc.Modified)).Scan(&id)
 	if err != nil {
 		return err
 	}
-	id, err := res.LastInsertId()
-	if err != nil {
-		return err
-	}
-	const insert = `INSERT INTO search_cells (text, document, anchor, cell) VALUES (?, ?, ?, ?)`
 	// The notebook as a whole: its path's words, title and so on.
 	whole := strings.Join([]string{doc.Title, strings.NewReplacer("/", " ", ".", " ").Replace(doc.Path), doc.Authors, doc.Tags, doc.Description}, "\n")
-	if _, err := tx.ExecContext(ctx, insert, whole, id, "", -1); err != nil {
+	if _, err := tx.ExecContext(ctx, d.dialect.Search.Insert, whole, id, "", -1); err != nil {
 		return err
 	}
 	for _, c := range doc.Cells {
-		if _, err := tx.ExecContext(ctx, insert, c.Text, id, c.Anchor, c.Index); err != nil {
+		if _, err := tx.ExecContext(ctx, d.dialect.Search.Insert, c.Text, id, c.Anchor, c.Index); err != nil {
 			return err
 		}
 	}
@@ -81,13 +95,9 @@ func removeDocuments(ctx context.Context, tx *sql.Tx, path string) error {
 	return err
 }
 
-// Search implements search.Store. Every word is quoted: none of them is taken
-// for FTS5's own syntax.
+// Search implements search.Store.
 func (d *DB) Search(ctx context.Context, words []string, limit int) ([]search.Hit, error) {
-	rows, err := d.read.QueryContext(ctx, `
-		SELECT s.path, s.title, c.anchor, c.cell, snippet(search_cells, 0, char(2), char(3), '…', 24)
-		FROM search_cells c JOIN search_documents s ON s.id = c.document
-		WHERE search_cells MATCH ? ORDER BY c.rank LIMIT ?`, matching(words), limit)
+	rows, err := d.read.QueryContext(ctx, d.dialect.Search.Cells, d.dialect.Search.Words(words), limit)
 	if err != nil {
 		return nil, problem.WrapAs(problem.Unavailable, err, "searching")
 	}
@@ -103,21 +113,9 @@ func (d *DB) Search(ctx context.Context, words []string, limit int) ([]search.Hi
 	return hits, problem.WrapAs(problem.Unavailable, rows.Err(), "searching")
 }
 
-// matching is the query for all words, the last one also as a beginning.
-func matching(words []string) string {
-	quoted := make([]string, len(words))
-	for i, w := range words {
-		quoted[i] = `"` + strings.ReplaceAll(w, `"`, `""`) + `"`
-	}
-	return strings.Join(quoted, " AND ") + " *"
-}
-
 // SearchRuns implements search.Store.
 func (d *DB) SearchRuns(ctx context.Context, words []string, limit int) ([]search.Hit, error) {
-	rows, err := d.read.QueryContext(ctx, `
-		SELECT r.id, r.owner, r.notebook, snippet(search_runs, 0, char(2), char(3), '…', 24)
-		FROM search_runs s JOIN runs r ON r.rowid = s.rowid
-		WHERE search_runs MATCH ? ORDER BY s.rowid DESC LIMIT ?`, matching(words), limit)
+	rows, err := d.read.QueryContext(ctx, d.dialect.Search.Runs, d.dialect.Search.Words(words), limit)
 	if err != nil {
 		return nil, problem.WrapAs(problem.Unavailable, err, "searching runs")
 	}

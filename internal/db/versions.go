@@ -180,7 +180,7 @@ func (d *DB) MoveVersions(ctx context.Context, from, to string) error {
 				to, runes(from)+1, from, runes(from)+1, from+"/")
 		}
 		if err == nil {
-			_, err = tx.ExecContext(ctx, `UPDATE OR REPLACE trusted SET path = ? || substr(path, ?) WHERE path = ? OR substr(path, 1, ?) = ?`,
+			_, err = tx.ExecContext(ctx, `UPDATE trusted SET path = ? || substr(path, ?) WHERE path = ? OR substr(path, 1, ?) = ?`,
 				to, runes(from)+1, from, runes(from)+1, from+"/")
 		}
 		return problem.WrapAs(problem.Unavailable, err, "moving the versions of %s", from)

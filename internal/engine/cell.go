@@ -29,7 +29,7 @@ func (r *run) runCells() {
 	}
 	for i := r.resumeFrom(); i < len(r.nb.Cells); i++ {
 		if r.stop.ctx.Err() != nil {
-			r.result.Status, r.result.Reason = Interrupted, fmt.Sprintf("interrupted before %s", cellLabel(i))
+			r.result.Status, r.result.Reason = Interrupted, fmt.Sprintf("interrupted before %s", r.label(i))
 			break
 		}
 		v := r.runCell(i)
@@ -48,7 +48,7 @@ func (r *run) runCells() {
 	if r.result.Status.OK() && r.expected != nil && !r.req.AllowExpectedErrors {
 		v := r.cellError(r.expected)
 		r.result.Status, r.result.Error = Failed, v
-		r.result.Reason = fmt.Sprintf("%s raised %s", cellLabel(r.expected.index), v.Ename)
+		r.result.Reason = fmt.Sprintf("%s raised %s", r.label(r.expected.index), v.Ename)
 	}
 }
 
@@ -122,7 +122,7 @@ func (r *run) announce(i int, c *notebook.Cell, attempt int) {
 	if r.req.Events == nil {
 		return
 	}
-	e := Event{Type: EventCellStarted, Cell: &i, CellID: c.ID, CellType: string(c.Type), Description: description(c.Source)}
+	e := Event{Type: EventCellStarted, Cell: r.numbers[i], Index: &i, CellID: c.ID, CellType: string(c.Type), Description: description(c.Source)}
 	if attempt > 1 {
 		e.Attempt = attempt
 	}
@@ -150,7 +150,7 @@ func (r *run) finished(i int, c *notebook.Cell, status, reason string, start tim
 	}
 	r.flush()
 	r.emit(Event{
-		Type: EventCellFinished, Cell: &i, CellID: c.ID, Status: status, Reason: reason, Error: err,
+		Type: EventCellFinished, Cell: r.numbers[i], Index: &i, CellID: c.ID, Status: status, Reason: reason, Error: err,
 		DurationMS: millis(r.now().Sub(start)),
 	})
 }
@@ -167,7 +167,7 @@ func (r *run) attempts(state *cellState) verdict {
 		if !retry || n > opt.retries {
 			return v
 		}
-		r.warn(fmt.Sprintf("%s failed (%s); trying again, %d of %d", cellLabel(state.index), v.reason, n, opt.retries))
+		r.warn(fmt.Sprintf("%s failed (%s); trying again, %d of %d", r.label(state.index), v.reason, n, opt.retries))
 		if !r.pause(opt.delay) {
 			v.status, v.reason = Interrupted, "interrupted before another try; "+v.reason
 			return v
@@ -234,7 +234,7 @@ func (r *run) attempt(state *cellState, timeout time.Duration) verdict {
 		r.mu.Unlock()
 		err = r.receive(ex, state)
 		if ex.IdleMissing() {
-			r.warn(fmt.Sprintf("%s: the kernel never said that it is idle; some of its output may be missing", cellLabel(state.index)))
+			r.warn(fmt.Sprintf("%s: the kernel never said that it is idle; some of its output may be missing", r.label(state.index)))
 		}
 	}
 	cause, killed := r.stop.finish()

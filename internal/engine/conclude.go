@@ -29,14 +29,15 @@ func (r *run) conclude(env *environment) {
 		}
 	}
 	if res.Error != nil {
-		i := res.Error.Cell
-		addMarkers(r.nb, i)
+		addMarkers(r.nb, res.Error.Index)
+		res.Error.Index += 2
 		initMetadata(r.nb, r.req.Version)
-		r.shift(i)
 	}
+	environment := env.object()
+	res.Lock, _ = environment["lock"].(string)
 	own := notebook.Object{
 		"version": r.req.Version, "run": r.id, "status": string(res.Status),
-		"environment": env.object(),
+		"environment": environment,
 		"usage":       rawJSON(res.Usage),
 		"cells":       rawJSON(res.Cells),
 	}
@@ -44,7 +45,7 @@ func (r *run) conclude(env *environment) {
 		own["reason"] = res.Reason
 	}
 	if res.Error != nil {
-		own["error"] = rawJSON(map[string]any{"cell": res.Error.Cell, "ename": res.Error.Ename, "evalue": clip(res.Error.Evalue, 4096)})
+		own["error"] = rawJSON(map[string]any{"cell": res.Error.Cell, "index": res.Error.Index, "ename": res.Error.Ename, "evalue": clip(res.Error.Evalue, 4096)})
 	}
 	if len(res.Records) > 0 {
 		own["records"] = rawJSON(res.Records)
@@ -60,23 +61,6 @@ func (r *run) conclude(env *environment) {
 	}
 	r.concludeResume(own)
 	r.nb.Metadata["quire"] = own
-}
-
-// shift moves the cell indexes of the result behind the markers around cell i.
-func (r *run) shift(i int) {
-	moved := func(n int) int {
-		if n >= i {
-			return n + 2
-		}
-		return n + 1
-	}
-	r.result.Error.Cell = moved(i)
-	for k := range r.result.Records {
-		r.result.Records[k].Cell = moved(r.result.Records[k].Cell)
-	}
-	for k := range r.result.Checks {
-		r.result.Checks[k].Cell = moved(r.result.Checks[k].Cell)
-	}
 }
 
 // rawJSON is v as one JSON value in metadata; null when v has no JSON.

@@ -56,8 +56,8 @@ var papermillCases = []realCase{
 			if *out.Cells[2].ExecutionCount != 1 || *out.Cells[6].ExecutionCount != 2 || out.Cells[7].ExecutionCount != nil {
 				t.Error("execution counts differ")
 			}
-			if out.Cells[6].Outputs[0].Ename != "AssertionError" || res.Error.Cell != 6 {
-				t.Errorf("error %+v", res.Error)
+			if out.Cells[6].Outputs[0].Ename != "AssertionError" || res.Error.Index != 6 || res.Error.Cell != 5 {
+				t.Errorf("error %+v", *res.Error)
 			}
 		},
 	},
@@ -107,7 +107,7 @@ var papermillCases = []realCase{
 		name: "raises-exception", cells: []string{"raises-exception:::1/0", "raises-exception:::int('x')", "print(1)"},
 		status: Failed, exc: true, statuses: []string{done, done, done},
 		check: func(t *testing.T, res *Result, out *notebook.Notebook) {
-			if res.Error.Ename != "ValueError" || !strings.Contains(out.Cells[0].Source, "In [2]") || res.Error.Cell != 3 {
+			if res.Error.Ename != "ValueError" || !strings.Contains(out.Cells[0].Source, "In [2]") || res.Error.Index != 3 || res.Error.Cell != 2 {
 				t.Errorf("error %+v, marker %q", res.Error, out.Cells[0].Source)
 			}
 		},
@@ -351,6 +351,9 @@ func testCase(t *testing.T, kernelName string, tt realCase) {
 	}
 	if got := out.Metadata.Object("papermill")["exception"]; got != tt.exc {
 		t.Errorf("metadata.papermill.exception %v, want %v", got, tt.exc)
+	}
+	if environment := out.Metadata.Object("quire").Object("environment"); res.Lock == "" || environment["lock"] != res.Lock {
+		t.Errorf("the lock of the environment is %q, in the notebook %v", res.Lock, environment["lock"])
 	}
 	if got := out.Metadata.Object("quire")["status"]; got != string(tt.status) {
 		t.Errorf("metadata.quire.status %v, want %v", got, tt.status)

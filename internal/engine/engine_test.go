@@ -317,3 +317,17 @@ func TestGitCommit(t *testing.T) {
 		})
 	}
 }
+
+// TestLockHash: the same packages in the same versions have one hash, others another.
+func TestLockHash(t *testing.T) {
+	t.Parallel()
+	a := lockHash(notebook.Object{"numpy": "1.26.4", "pandas": "2.2.0"})
+	if b := lockHash(notebook.Object{"pandas": "2.2.0", "numpy": "1.26.4"}); a != b || len(a) != 64 {
+		t.Errorf("the same packages: %s and %s", a, b)
+	}
+	for _, other := range []notebook.Object{{"numpy": "1.26.4"}, {"numpy": "1.26.5", "pandas": "2.2.0"}, {"numpy": "1.26.4", "pandas": "2.2.0", "six": "1"}} {
+		if lockHash(other) == a {
+			t.Errorf("%v has the hash of others", other)
+		}
+	}
+}

@@ -2,6 +2,9 @@ package engine
 
 import (
 	"bufio"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -47,7 +50,7 @@ func startEnvironment(r *run) *environment {
 			e.fields["gitCommit"] = commit
 		}
 		if p := pythonPackages(spec); len(p) > 0 {
-			e.fields["packages"] = p
+			e.fields["packages"], e.fields["lock"] = p, lockHash(p)
 		}
 	})
 	return e
@@ -210,6 +213,18 @@ func pythonPackages(spec kernel.Spec) notebook.Object {
 		}
 	}
 	return packages
+}
+
+// lockHash is the same for environments with the same packages in the same
+// versions: the SHA-256 of lines "name==version" in their order.
+func lockHash(packages notebook.Object) string {
+	lines := make([]string, 0, len(packages))
+	for name, version := range packages {
+		lines = append(lines, fmt.Sprintf("%s==%v\n", name, version))
+	}
+	sort.Strings(lines)
+	sum := sha256.Sum256([]byte(strings.Join(lines, "")))
+	return hex.EncodeToString(sum[:])
 }
 
 func packageOf(entry string) (name, version string, ok bool) {

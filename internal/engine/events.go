@@ -33,7 +33,8 @@ type Event struct {
 	Type EventType `json:"type"`
 	Time time.Time `json:"time"`
 
-	Cell   *int   `json:"cell,omitempty"`   // index in the output notebook while it runs, from 0
+	Cell   int    `json:"cell,omitempty"`   // number of the cell as in notebook.Numbers: from 1, as it stands in the source
+	Index  *int   `json:"index,omitempty"`  // of the cell in the output notebook while it runs, from 0
 	CellID string `json:"cellId,omitempty"` // nbformat 4.5 cell id
 	Cells  int    `json:"cells,omitempty"`  // run_started: how many cells there are
 
@@ -95,7 +96,7 @@ func (r *run) emitText(cell int, outputType, stream, text string) {
 		text = text[len(part):]
 		i := cell
 		r.emit(Event{
-			Type: EventOutput, Cell: &i, OutputType: outputType, Stream: stream,
+			Type: EventOutput, Cell: r.numbers[i], Index: &i, OutputType: outputType, Stream: stream,
 			Text: part, More: text != "",
 		})
 	}

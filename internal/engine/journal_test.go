@@ -262,8 +262,8 @@ func TestFinishedIsStored(t *testing.T) {
 				t.Error(err)
 				return
 			}
-			if got := cellStatus(nb.Cells[*e.Cell]); got != e.Status {
-				t.Errorf("cell %d is said to be %s, and stored as %s", *e.Cell, e.Status, got)
+			if got := cellStatus(nb.Cells[*e.Index]); got != e.Status {
+				t.Errorf("cell %d is said to be %s, and stored as %s", e.Cell, e.Status, got)
 			}
 		},
 	})

@@ -10,7 +10,7 @@ import (
 // The markers that Papermill puts around a failing cell, to the letter: viewers
 // and scripts look for the tag, the anchor's id and the text.
 const (
-	errorMarkerTag = "papermill-error-cell-tag"
+	errorMarkerTag = notebook.MarkerTag
 	markerStyle    = `style="color:red; font-family:Helvetica Neue, Helvetica, Arial, sans-serif; font-size:2em;"`
 	markerTop      = `<span ` + markerStyle + `>An Exception was encountered at '<a href="#papermill-error-cell">In [%s]</a>'.</span>`
 	markerAnchor   = `<span id="papermill-error-cell" ` + markerStyle + `>Execution using papermill encountered an exception here and stopped:</span>`

@@ -28,7 +28,7 @@ const (
 type Record struct {
 	Name  string          `json:"name"`
 	Value json.RawMessage `json:"value"` // any JSON value, at most 1 MiB, secrets masked
-	Cell  int             `json:"cell"`  // index of the cell in the output notebook
+	Cell  int             `json:"cell"`  // number of the cell that recorded it, as in notebook.Numbers
 }
 
 // observe looks for records and checkpoints in an output, already masked.
@@ -39,7 +39,7 @@ func (r *run) observe(c *cellState, o *notebook.Output) {
 			Value json.RawMessage `json:"value"`
 		}
 		if err := json.Unmarshal(jsonOf(v), &rec); err != nil || rec.Name == "" {
-			r.warn(fmt.Sprintf("cell %d: a record without a name, or not JSON: it is left out", c.index+1))
+			r.warn(r.label(c.index) + ": a record without a name, or not JSON: it is left out")
 		} else {
 			r.addRecord(c, rec.Name, rec.Value)
 		}
@@ -62,7 +62,7 @@ func (r *run) observe(c *cellState, o *notebook.Output) {
 				cp.Names = cp.Names[:100]
 			}
 			i := c.index
-			r.emit(Event{Type: EventCheckpoint, Cell: &i, Names: cp.Names})
+			r.emit(Event{Type: EventCheckpoint, Cell: r.numbers[i], Index: &i, Names: cp.Names})
 		}
 	}
 }
@@ -74,18 +74,18 @@ func (r *run) addRecord(c *cellState, name string, value json.RawMessage) {
 	}
 	if len(name) > maxRecordName || len(value) > maxRecordBytes ||
 		len(r.result.Records) >= maxRecords || r.recordBytes+len(value) > maxRecordTotal {
-		r.warn(fmt.Sprintf("cell %d: record %q is over a limit (%d records, %s each, %s in all) and is left out of the results",
-			c.index+1, clip(name, 64), maxRecords, formatBytes(maxRecordBytes), formatBytes(maxRecordTotal)))
+		r.warn(fmt.Sprintf("%s: record %q is over a limit (%d records, %s each, %s in all) and is left out of the results",
+			r.label(c.index), clip(name, 64), maxRecords, formatBytes(maxRecordBytes), formatBytes(maxRecordTotal)))
 		return
 	}
 	r.recordBytes += len(value)
-	rec := Record{Name: name, Value: value, Cell: c.index}
+	rec := Record{Name: name, Value: value, Cell: r.numbers[c.index]}
 	r.result.Records = append(r.result.Records, rec)
 	if string(value) == "false" {
 		c.falseChecks = append(c.falseChecks, name)
 	}
 	i := c.index
-	r.emit(Event{Type: EventRecord, Cell: &i, Record: &rec})
+	r.emit(Event{Type: EventRecord, Cell: r.numbers[i], Index: &i, Record: &rec})
 }
 
 // jsonOf returns the JSON text of a mime bundle's value. Kernels also send JSON

@@ -21,6 +21,7 @@ type Recovery struct {
 	Torn     bool   // the last entry was cut short, and left out
 	Finished int    // cells that the journal holds
 	Running  int    // index of the cell that was running, -1 when none was
+	Number   int    // of that cell, as in notebook.Numbers
 }
 
 // ReadFile reads a notebook from a local file, with what a journal beside it
@@ -115,6 +116,9 @@ func readNotebook(path string) (*notebook.Notebook, error) {
 // merge puts the entries of a journal into the notebook.
 func merge(nb *notebook.Notebook, content *journalContent, rec *Recovery) {
 	rec.Torn, rec.Finished, rec.Running = content.torn, len(content.finished), content.running
+	if i := rec.Running; i >= 0 && i < len(nb.Cells) {
+		rec.Number = nb.Numbers()[i]
+	}
 	if content.metadata != nil {
 		nb.Metadata = content.metadata
 	}
@@ -137,7 +141,7 @@ func markKilled(nb *notebook.Notebook, content *journalContent, rec *Recovery) {
 	own["status"] = string(Interrupted)
 	if i := rec.Running; i >= 0 && i < len(nb.Cells) {
 		c := nb.Cells[i]
-		reason = fmt.Sprintf("the engine was killed while %s ran", cellLabel(i))
+		reason = fmt.Sprintf("the engine was killed while %s ran", notebook.CellName(nb.Numbers()[i]))
 		start, _ := lookup(c.Metadata, "papermill")["start_time"].(string)
 		at := content.started[i]
 		if t, err := time.Parse(time.RFC3339, start); err == nil {

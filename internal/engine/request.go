@@ -45,6 +45,8 @@ type Request struct {
 	// Secrets are values by name that the kernel gets as files and, in languages
 	// where we know how, as variables. See the package comment.
 	Secrets map[string]string
+	// Hidden are values that are masked as secrets are, and given to nobody.
+	Hidden []string
 
 	// Kernel and Language override what the notebook says.
 	Kernel, Language string
@@ -56,6 +58,9 @@ type Request struct {
 	Env []string
 	// StartKernel starts it; nil is kernel.Start. A pool or a forkserver goes here.
 	StartKernel func(ctx context.Context, cfg kernel.Config) (*kernel.Kernel, error)
+	// Keep, when not nil, is given the kernel of a run that failed in a cell, with
+	// everything in it, once the output is stored; it owns it from then on.
+	Keep func(k *kernel.Kernel)
 	// KernelOutput gets what the kernel's process writes to its own standard
 	// streams; nil drops it (its end is kept for the message of a death).
 	KernelOutput io.Writer
@@ -163,9 +168,12 @@ func (s Status) OK() bool { return s == Succeeded || s == Stopped || s == Prepar
 
 // A CellError is what a cell failed with.
 type CellError struct {
-	// Cell is the index of the cell in the output notebook as it is stored, its
-	// error markers included.
+	// Cell is the number of the cell as in notebook.Numbers: from 1, as it stands
+	// in the source. 0 is the cell of the run's parameters.
 	Cell int `json:"cell"`
+	// Index is the cell's place in the output notebook as it is stored, from 0,
+	// its error markers included.
+	Index int `json:"index"`
 	// ExecutionCount is what In [N] shows; nil when the cell has none.
 	ExecutionCount *int64 `json:"executionCount"`
 	// Source is the cell's code.
@@ -187,7 +195,7 @@ func (e *CellError) Error() string {
 
 // A Check is the verdict of one cell tagged check.
 type Check struct {
-	Cell   int    `json:"cell"`
+	Cell   int    `json:"cell"` // number of the cell, as in notebook.Numbers
 	Passed bool   `json:"passed"`
 	Reason string `json:"reason,omitempty"` // why it is false
 }
@@ -223,6 +231,7 @@ type Result struct {
 	Usage      Usage              `json:"usage"`
 	Warnings   []string           `json:"warnings,omitempty"`
 	Death      string             `json:"death,omitempty"` // how the kernel died, in words
+	Lock       string             `json:"lock,omitempty"`  // hash of the packages that the kernel had; "" where they are not known
 	Notebook   *notebook.Notebook `json:"-"`               // as it was stored
 }
 
@@ -247,7 +256,7 @@ func (res *Result) Err() error {
 		kind = problem.Unavailable
 	}
 	if res.Error != nil && res.Status == Failed {
-		return problem.WrapAs(kind, res.Error, "cell %d", res.Error.Cell+1)
+		return problem.WrapAs(kind, res.Error, "%s", notebook.CellName(res.Error.Cell))
 	}
 	return problem.New(kind, "%s", fmt.Sprintf("the run is %s: %s", strings.ReplaceAll(string(res.Status), "_", " "), res.Reason))
 }

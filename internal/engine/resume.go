@@ -124,13 +124,13 @@ func (r *run) findCheckpoint(previous *notebook.Notebook) resumePlan {
 		}
 		if own["chain"] != r.identity[is] {
 			if why == "" || !strings.HasPrefix(why, "the checkpoint") {
-				why = fmt.Sprintf("since the checkpoint of %s, it or a cell before it, a parameter or the kernel has changed", cellLabel(is))
+				why = fmt.Sprintf("since the checkpoint of %s, it or a cell before it, a parameter or the kernel has changed", r.label(is))
 			}
 			continue
 		}
 		path, err := r.verify(was)
 		if err != nil {
-			why = fmt.Sprintf("the checkpoint of %s cannot be used: %v", cellLabel(is), err)
+			why = fmt.Sprintf("the checkpoint of %s cannot be used: %v", r.label(is), err)
 			continue
 		}
 		plan := resumePlan{from: is + 1, manifest: path, resumed: runID(previous)}
@@ -290,7 +290,7 @@ func (r *run) restore() verdict {
 			continue
 		}
 		if err := r.quietly(c.Source); err != nil {
-			return r.quietFailure("setting the parameters of "+cellLabel(i)+" again", err)
+			return r.quietFailure("setting the parameters of "+r.label(i)+" again", err)
 		}
 	}
 	// The code names a file of ours; Go's quoting of a path is Python's too.
@@ -299,7 +299,7 @@ func (r *run) restore() verdict {
 		code += fmt.Sprintf("\nget_ipython().execution_count = %d", r.plan.count+1)
 	}
 	if err := r.quietly(code); err != nil {
-		return r.quietFailure("restoring the checkpoint before "+cellLabel(r.plan.from), err)
+		return r.quietFailure("restoring the checkpoint before "+r.label(r.plan.from), err)
 	}
 	if len(r.req.Secrets) > 0 {
 		return r.assignSecrets()

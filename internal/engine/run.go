@@ -3,7 +3,6 @@ package engine
 import (
 	"context"
 	"encoding/json"
-	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -33,6 +32,7 @@ type run struct {
 	start     time.Time
 
 	k       *kernel.Kernel
+	kept    bool // k is another's now
 	dirs    *runDirs
 	begun   bool // the output holds the pending notebook
 	lastErr error
@@ -50,6 +50,7 @@ type run struct {
 
 	stop     *stopper
 	changes  []Change
+	numbers  []int    // of each cell, as in notebook.Numbers
 	identity []string // of each cell: the hash of what leads to its end
 	plan     resumePlan
 	expected *cellState
@@ -95,7 +96,7 @@ func newRun(req Request) *run {
 		req.Version = "dev"
 	}
 	r := &run{
-		req: req, id: uuid.NewString(), params: req.Parameters, mask: newMasker(req.Secrets), maxOutput: req.MaxOutput,
+		req: req, id: uuid.NewString(), params: req.Parameters, mask: newMasker(req.Secrets, req.Hidden...), maxOutput: req.MaxOutput,
 		parents: map[string]*cellState{}, late: map[int]*cellState{}, displays: map[string][]*display{},
 	}
 	if r.maxOutput == 0 {
@@ -136,6 +137,7 @@ func (r *run) prepare() error {
 	pm["input_path"], pm["output_path"] = nilIfEmpty(r.req.InputPath), nilIfEmpty(r.req.OutputPath)
 	removeMarkers(r.nb)
 	r.result.Cells.Total = len(r.nb.Cells)
+	r.numbers = r.nb.Numbers()
 	return nil
 }
 
@@ -166,7 +168,11 @@ func (r *run) execute(ctx context.Context) error {
 		return err
 	}
 	r.dirs = dirs
-	defer dirs.remove()
+	defer func() {
+		if !r.kept {
+			dirs.remove()
+		}
+	}()
 
 	env := startEnvironment(r)
 	starting, cancel := context.WithCancel(r.stop.ctx)
@@ -180,7 +186,9 @@ func (r *run) execute(ctx context.Context) error {
 	if k != nil {
 		r.stop.setKernel(k)
 		defer func() {
-			_ = k.Close()
+			if !r.kept {
+				_ = k.Close()
+			}
 			r.kernelOut.flush()
 		}()
 	}
@@ -309,16 +317,29 @@ func (r *run) flush() {
 // finish ends the kernel and stores the finished notebook, both at once.
 func (r *run) finish(ctx context.Context, env *environment) error {
 	var stopped sync.WaitGroup
+	keep := false
 	if r.k != nil {
 		r.drain()
 		usage := r.k.Usage()
 		r.result.Usage = Usage{CPUSeconds: usage.CPU.Seconds(), PeakBytes: usage.PeakBytes}
-		stopped.Go(func() { _ = r.k.Shutdown(context.WithoutCancel(ctx), 0) })
+		if keep = r.keeps(ctx); !keep {
+			stopped.Go(func() { _ = r.k.Shutdown(context.WithoutCancel(ctx), 0) })
+		}
 	}
 	r.conclude(env)
 	err := r.finishOutput(ctx)
 	stopped.Wait()
+	if keep && err == nil {
+		r.kept = true
+		r.req.Keep(r.k)
+	}
 	return err
+}
+
+// keeps reports whether the kernel is to be given to who wants it: it lives, and
+// a cell failed in it.
+func (r *run) keeps(ctx context.Context) bool {
+	return r.req.Keep != nil && r.result.Status == Failed && r.result.Error != nil && ctx.Err() == nil && r.k.Death() == nil
 }
 
 // drain takes in what the kernel sent after its last cell had ended.
@@ -402,4 +423,5 @@ func number(v any) (float64, bool) {
 	return 0, false
 }
 
-func cellLabel(i int) string { return fmt.Sprintf("cell %d", i+1) }
+// label names the cell with an index as people do.
+func (r *run) label(i int) string { return notebook.CellName(r.numbers[i]) }

@@ -42,8 +42,11 @@ type masker struct {
 
 // newMasker returns a masker for the given values, nil when there is nothing
 // to mask.
-func newMasker(secrets map[string]string) *masker {
+func newMasker(secrets map[string]string, hidden ...string) *masker {
 	seen := map[string]bool{}
+	for _, v := range hidden {
+		addForms(seen, v, minMasked)
+	}
 	for _, v := range secrets {
 		addForms(seen, v, minMasked)
 		trimmed := strings.TrimSpace(v)

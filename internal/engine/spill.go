@@ -133,7 +133,7 @@ func (r *run) closeSpills(c *cellState) {
 		}
 		s.updateNotice(r.maxOutput)
 		if s.err != nil {
-			r.warn(fmt.Sprintf("cell %d: writing %s: %v", c.index+1, s.ref, s.err))
+			r.warn(fmt.Sprintf("%s: writing %s: %v", r.label(c.index), s.ref, s.err))
 		}
 	}
 }

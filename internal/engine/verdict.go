@@ -92,7 +92,7 @@ func quoted(s string) string {
 // cellError is what a cell failed with: its error output, or what the reply
 // says.
 func (r *run) cellError(state *cellState) *CellError {
-	e := &CellError{Cell: state.index, ExecutionCount: state.cell.ExecutionCount, Source: state.cell.Source, Traceback: []string{}}
+	e := &CellError{Cell: r.numbers[state.index], Index: state.index, ExecutionCount: state.cell.ExecutionCount, Source: state.cell.Source, Traceback: []string{}}
 	switch {
 	case state.errorOutput != nil:
 		o := state.errorOutput
@@ -151,10 +151,10 @@ func (r *run) judgeCheck(state *cellState) verdict {
 		reason = fmt.Sprintf(falseRecordText, strings.Join(state.falseChecks, ", "))
 	}
 	if reason == "" {
-		r.result.Checks = append(r.result.Checks, Check{Cell: state.index, Passed: true})
+		r.result.Checks = append(r.result.Checks, Check{Cell: r.numbers[state.index], Passed: true})
 		return verdict{status: Succeeded}
 	}
-	r.result.Checks = append(r.result.Checks, Check{Cell: state.index, Reason: reason})
+	r.result.Checks = append(r.result.Checks, Check{Cell: r.numbers[state.index], Reason: reason})
 	e := r.cellError(state)
 	e.Ename, e.Evalue = checkEname, reason
 	e.Traceback = []string{checkEname + ": " + reason}

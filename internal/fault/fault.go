@@ -31,6 +31,7 @@ const (
 	DeleteBlobEarly Name = "blob-deleted-early"  // a version's bytes go when the next one comes
 	LaunchTwice     Name = "launched-twice"      // two processes take one attempt
 	ForgetUnapplied Name = "unapplied-forgotten" // a save that was cut off is not finished
+	FreeUnasked     Name = "freed-unasked"       // what was doomed goes, whether or not it was saved again since
 )
 
 // All returns every fault, in the order in which they are reported.
@@ -38,6 +39,6 @@ func All() []Name {
 	return []Name{
 		SkipFileSync, SkipDirSync, RenameFirst, BelieveAnyFence, CheckOutside, AckSaveEarly, AckRunEarly,
 		SwallowError, SyncOff, SyncNormal, JournalHeldBack, PublishEarly, LoseCancel, IgnoreKey, NoTrash,
-		NeverLost, DeleteBlobEarly, LaunchTwice, ForgetUnapplied,
+		NeverLost, DeleteBlobEarly, LaunchTwice, ForgetUnapplied, FreeUnasked,
 	}
 }

@@ -20,7 +20,7 @@ func fields(v compute.Violations) []string {
 }
 
 const goodBatch = `{"owner":{"teamEmail":"a@b.example"},"applicationName":"etl","container":{
-	"resources":{"cpu":2,"memoryMB":"4096","diskMB":10240,"networkMbps":128.0,"efsMounts":[{"efsId":"quire","mountPoint":"/work"}]},
+	"resources":{"cpu":2,"memoryMB":"4096","diskMB":10240,"networkMbps":128.0,"efsMounts":[{"efsId":"quire","mountPoint":"/workspace"}]},
 	"entryPoint":["sh","-c"],"command":["echo hi"],"env":{"A":"1"}},
 	"batch":{"size":3,"runtimeLimitSec":"60","retryPolicy":{"delayed":{"delayMs":5,"retries":2}}}}`
 

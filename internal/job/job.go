@@ -95,7 +95,8 @@ type Extras struct {
 	Dir     string                `json:"dir,omitempty"`
 	UID     int                   `json:"uid,omitempty"`
 	GID     int                   `json:"gid,omitempty"`
-	Once    bool                  `json:"once,omitempty"`    // nothing is tried again, whoever's fault the end was
+	Once    bool                  `json:"once,omitempty"`    // nothing is tried again, whoever's fault the end was; a service job ends with its task
+	Grace   time.Duration         `json:"grace,omitempty"`   // how long a container may take to end; 0 is the driver's
 	Purpose string                `json:"purpose,omitempty"` // for people: "run 01h..."
 }
 
@@ -117,6 +118,7 @@ type Task struct {
 	Version    int64             `json:"version"`
 	Node       string            `json:"node,omitempty"`
 	Exit       *compute.Exit     `json:"exit,omitempty"` // nil where none is known
+	Pull       Pull              `json:"pull,omitzero"`
 	Usage      Usage             `json:"usage,omitzero"`
 }
 
@@ -196,8 +198,10 @@ type Filter struct {
 	Active bool // only those that have not finished
 	State  State
 	Group  string // capacity group
-	After  Cursor // only older ones
-	Limit  int    // 0 is without end
+	// Purpose chooses the platform's own jobs of that purpose.
+	Purpose string
+	After   Cursor // only older ones
+	Limit   int    // 0 is without end
 }
 
 // A Cursor is a place in a list of jobs, newest first. The zero value is before

@@ -120,6 +120,7 @@ func (s *Jobs) Stop() {
 	}
 	s.hub.close()
 	s.done.Wait()
+	s.saveAll()
 }
 
 // version returns the next version: larger than all before, and near the time
@@ -184,15 +185,15 @@ func (s *Jobs) Check(ctx context.Context, u auth.User, o Order) (Descriptor, com
 	for i := range d.Container.Resources.EFSMounts {
 		s.checkMount(u, &d.Container.Resources.EFSMounts[i], i, &v)
 	}
+	probe, err := s.cfg.Driver.Probe(ctx)
+	switch {
+	case err != nil && len(v) == 0:
+		return d, nil, problem.Wrap(err, "asking what containers can have here")
+	case err == nil && size.GPUs > 0 && slices.Contains(probe.Refuses, compute.GPU):
+		v.Add("container.resources.gpu", "there are no GPUs here: %s", probe.Support[compute.GPU].Reason)
+	}
 	if len(v) > 0 {
 		return d, v, nil
-	}
-	probe, err := s.cfg.Driver.Probe(ctx)
-	if err != nil {
-		return d, nil, problem.Wrap(err, "asking what containers can have here")
-	}
-	if size.GPUs > 0 && slices.Contains(probe.Refuses, compute.GPU) {
-		v.Add("container.resources.gpu", "there are no GPUs here: %s", probe.Support[compute.GPU].Reason)
 	}
 	trial := s.spec(Job{ID: NewID(), User: u.Name, Descriptor: d, Extras: o.Extras}, Task{ID: NewID()})
 	for _, wrong := range trial.Validate() {

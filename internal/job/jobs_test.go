@@ -14,7 +14,7 @@ import (
 
 	"quire/internal/auth"
 	"quire/internal/compute"
-	"quire/internal/db/sqlite"
+	"quire/internal/db/dbtest"
 	"quire/internal/job"
 	"quire/internal/problem"
 )
@@ -28,6 +28,7 @@ type place struct {
 	created map[string]int // how often each id was really made
 	down    bool           // it does not answer
 	failed  map[string]bool
+	images  chan struct{} // closed when the image of "pull" has come
 }
 
 type box struct {
@@ -37,7 +38,7 @@ type box struct {
 }
 
 func newPlace() *place {
-	return &place{boxes: map[string]*box{}, created: map[string]int{}, failed: map[string]bool{}}
+	return &place{boxes: map[string]*box{}, created: map[string]int{}, failed: map[string]bool{}, images: make(chan struct{})}
 }
 
 func (p *place) get(id string) (*box, error) {
@@ -59,7 +60,14 @@ func (p *place) Probe(context.Context) (compute.Probe, error) {
 	return probe, nil
 }
 
-func (p *place) Create(_ context.Context, spec compute.Spec) (compute.Handle, error) {
+func (p *place) Create(ctx context.Context, spec compute.Spec) (compute.Handle, error) {
+	if spec.Argv[0] == "pull" {
+		select {
+		case <-ctx.Done():
+			return compute.Handle{}, ctx.Err()
+		case <-p.images:
+		}
+	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.down {
@@ -82,7 +90,7 @@ func (p *place) Start(_ context.Context, id string) error {
 	}
 	b.status.State = compute.Running
 	switch what := b.spec.Argv[0]; {
-	case what == "ok", what == "flaky" && p.failed[b.spec.Labels["quire.job"]]:
+	case what == "ok", what == "pull", what == "flaky" && p.failed[b.spec.Labels["quire.job"]]:
 		b.end(compute.Exit{Cause: compute.CauseExited, Reason: "exit status 0"})
 	case what == "fail", what == "flaky":
 		p.failed[b.spec.Labels["quire.job"]] = true
@@ -107,6 +115,9 @@ func (p *place) Status(_ context.Context, id string) (compute.Status, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	b, err := p.get(id)
+	if problem.Is(err, problem.NotFound) { // what is created late waits for its image
+		return compute.Status{State: compute.Starting, Stage: compute.Stage{Name: compute.StagePulling, Text: "pulling the image: 1 MiB of 4 MiB, 25 %", DoneBytes: 1 << 20, TotalBytes: 4 << 20}}, nil
+	}
 	if err != nil {
 		return compute.Status{}, err
 	}
@@ -199,10 +210,7 @@ func newSite(t *testing.T, groups ...job.Group) *site {
 
 func (s *site) start(groups ...job.Group) {
 	s.t.Helper()
-	store, err := sqlite.Open(context.Background(), filepath.Join(s.dir, "quire.db"))
-	if err != nil {
-		s.t.Fatal(err)
-	}
+	store := dbtest.Open(s.t, filepath.Join(s.dir, "quire.db"))
 	s.jobs = job.New(job.Config{Store: store, Driver: s.place, Groups: groups, Logs: filepath.Join(s.dir, "logs"), Install: "test", Starts: 8})
 	if err := s.jobs.Start(context.Background()); err != nil {
 		s.t.Fatal(err)
@@ -374,7 +382,7 @@ func TestRights(t *testing.T) {
 	o.Descriptor.Container.Resources = job.ContainerResources{GPU: 1, EFSMounts: []job.Mount{{EFSID: "quire", MountPoint: "/w", EFSRelativeMountPoint: "users/bob"}}}
 	o.Descriptor.CapacityGroup = "gold"
 	_, wrong, err := s.jobs.Check(ctx, ann, o)
-	if err != nil || len(wrong) != 2 || wrong[0].Field != "capacityGroup" || wrong[1].Field != "container.resources.efsMounts[0].efsRelativeMountPoint" {
+	if err != nil || len(wrong) != 3 || wrong[0].Field != "capacityGroup" || wrong[1].Field != "container.resources.efsMounts[0].efsRelativeMountPoint" || wrong[2].Field != "container.resources.gpu" {
 		t.Errorf("what ann may not have: %v %v", wrong, err)
 	}
 	o.Descriptor.CapacityGroup, o.Descriptor.Container.Resources.EFSMounts = "", nil
@@ -596,5 +604,26 @@ func TestWatch(t *testing.T) {
 				t.Errorf("task: told %q, is %q", told[task.ID], fmt.Sprint(task.Version, task.Status))
 			}
 		}
+	}
+}
+
+// TestImagesOnTheirWay: more containers than may start at once wait for an image.
+// Each says how far it is, and others start meanwhile.
+func TestImagesOnTheirWay(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	slow := s.create(batch(12, "pull"))
+	s.until(slow.ID, "all wait for their image", func(w job.Whole) bool {
+		return !slices.ContainsFunc(w.Tasks, func(one job.Task) bool {
+			start := one.Start()
+			return len(start) < 2 || start[1].Name != "pulling" || start[1].State != job.PhaseNow || start[1].TotalBytes != 4<<20 || one.Status.ReasonMessage == ""
+		})
+	})
+	quick := s.create(batch(1, "ok"))
+	s.until(quick.ID, "another one ends", finished)
+	close(s.place.images)
+	w := s.until(slow.ID, "they end", finished)
+	if w.Job.Status.ReasonCode != job.Normal {
+		t.Errorf("%+v", w.Job.Status)
 	}
 }

@@ -20,6 +20,7 @@ type keeper struct {
 	w       Whole
 	tending map[string]*tender
 	usage   map[string]Usage // newer than that in w
+	series  map[string]*series
 }
 
 // A tender is the goroutine of one task.
@@ -32,7 +33,7 @@ type tender struct {
 
 // keep takes a job that has not finished into the memory.
 func (s *Jobs) keep(w Whole) *keeper {
-	k := &keeper{id: w.Job.ID, user: w.Job.User, w: w, tending: map[string]*tender{}, usage: map[string]Usage{}}
+	k := &keeper{id: w.Job.ID, user: w.Job.User, w: w, tending: map[string]*tender{}, usage: map[string]Usage{}, series: map[string]*series{}}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.active[k.id] = k

@@ -129,7 +129,10 @@ func (c *change) enterJob(s State, code, message string) {
 }
 
 // Waits says what a task that does not run yet waits for.
-type Waits struct{ Task, Why string }
+type Waits struct {
+	Task, Why string
+	Stage     compute.Stage // of its container, where it has one
+}
 
 func (e Waits) apply(c *change) error {
 	t, err := c.touch(e.Task)
@@ -137,6 +140,7 @@ func (e Waits) apply(c *change) error {
 		return err
 	}
 	t.Status.ReasonMessage = e.Why
+	t.heed(e.Stage, c.world.Now.UnixMilli())
 	return nil
 }
 
@@ -162,6 +166,7 @@ func (e Advanced) apply(c *change) error {
 	if !back && (e.To.order() <= from.order() || from == KillInitiated) || e.To == Finished || e.To == KillInitiated {
 		return nil
 	}
+	t.heed(compute.Stage{}, c.world.Now.UnixMilli())
 	c.enter(t, e.To, "", e.Message)
 	return nil
 }
@@ -472,6 +477,10 @@ func (c *change) follow(t *Task) {
 	j := &c.w.Job
 	old := *t
 	if j.Status.State != Accepted {
+		return
+	}
+	if j.Descriptor.Service != nil && j.Extras.Once {
+		c.enterJob(KillInitiated, old.Status.ReasonCode, old.Status.ReasonMessage)
 		return
 	}
 	if j.Descriptor.Service != nil {

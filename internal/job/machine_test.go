@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -391,5 +392,30 @@ func TestIDs(t *testing.T) {
 		if ValidID(id) {
 			t.Errorf("%q is valid", id)
 		}
+	}
+}
+
+// TestServiceThatRunsOnce ends a service job with its task, and says why as the
+// task does.
+func TestServiceThatRunsOnce(t *testing.T) {
+	t.Parallel()
+	n := int64(0)
+	world := World{Now: time.Now(), NewID: NewID, Version: func() int64 { n++; return n }}
+	j := Job{ID: NewID(), Extras: Extras{Once: true}, Descriptor: Descriptor{Service: &Service{Capacity: Capacity{Desired: 1, Max: 1}}}}
+	w := Open(j, world)
+	if len(w.Tasks) != 1 {
+		t.Fatalf("%d tasks", len(w.Tasks))
+	}
+	for _, e := range []Event{
+		Advanced{Task: w.Tasks[0].ID, To: Started},
+		Ended{Task: w.Tasks[0].ID, Code: Failed, Message: "out of memory: limit 4 GiB, peak 4 GiB"},
+	} {
+		var err error
+		if w, _, err = Step(w, e, world); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if st := w.Job.Status; st.State != Finished || st.ReasonCode != Failed || !strings.HasPrefix(st.ReasonMessage, "out of memory") || len(w.Tasks) != 1 {
+		t.Errorf("got %+v with %d tasks", st, len(w.Tasks))
 	}
 }

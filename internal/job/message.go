@@ -50,6 +50,7 @@ type TaskMessage struct {
 	Version       Version           `json:"version"`
 	Exit          *compute.Exit     `json:"exit,omitempty"`
 	Usage         Usage             `json:"usage"`
+	Start         []Phase           `json:"start,omitempty"` // how its start went or goes, in order
 }
 
 // LogLocation says where a task's log is: paths on the server.
@@ -83,6 +84,7 @@ func (t Task) Message() TaskMessage {
 		ID: t.ID, JobID: t.JobID, Context: context, Status: t.Status, StatusHistory: history,
 		LogLocation: LogLocation{UI: URL{"/api/v3/tasks/" + t.ID + "/log"}},
 		Attributes:  t.Attributes, Version: Version{t.Version}, Exit: t.Exit, Usage: t.Usage,
+		Start: t.Start(),
 	}
 	if t.Status.State == Started {
 		m.LogLocation.LiveStream = &URL{"/api/v3/tasks/" + t.ID + "/log?follow=true"}

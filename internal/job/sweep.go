@@ -76,9 +76,7 @@ func (s *Jobs) sweepOnce(ctx context.Context) error {
 func (s *Jobs) prune(ctx context.Context, before time.Time) error {
 	ids, err := s.cfg.Store.DeleteJobs(ctx, before)
 	for _, id := range ids {
-		if removed := os.Remove(filepath.Join(s.cfg.Logs, id+".log")); removed != nil && !errors.Is(removed, fs.ErrNotExist) {
-			err = errors.Join(err, removed)
-		}
+		err = errors.Join(err, s.forget(id))
 	}
 	return err
 }
@@ -99,12 +97,19 @@ func (s *Jobs) sample(ctx context.Context) {
 		}
 		n := min(len(rest), sampleBatch)
 		for _, id := range rest[:n] {
-			if stats, err := s.cfg.Driver.Stats(ctx, id); err == nil {
-				s.note(id, stats)
-			}
+			_ = s.measure(ctx, id) // it may have ended meanwhile, and is looked at again if not
 		}
 		rest = rest[n:]
 	}
+}
+
+// measure notes what a task uses now.
+func (s *Jobs) measure(ctx context.Context, id string) error {
+	stats, err := s.cfg.Driver.Stats(ctx, id)
+	if err == nil {
+		s.note(id, stats)
+	}
+	return err
 }
 
 func (s *Jobs) running() []string {
@@ -115,8 +120,9 @@ func (s *Jobs) running() []string {
 	}
 	s.mu.Unlock()
 	var ids []string
+	now := s.cfg.Now()
 	for id, k := range homes {
-		if t, _, ok := k.task(id); ok && t.Status.State == Started {
+		if t, _, ok := k.task(id); ok && t.Status.State == Started && k.due(id, now) {
 			ids = append(ids, id)
 		}
 	}
@@ -130,8 +136,15 @@ func (s *Jobs) note(id string, stats compute.Stats) {
 	if k == nil {
 		return
 	}
+	var save *series
+	defer func() {
+		if save != nil {
+			s.saveSeries(id, save)
+		}
+	}()
 	k.mu.Lock()
 	defer k.mu.Unlock()
+	save = s.record(k, id, stats, s.cfg.Now())
 	old := k.usage[id]
 	k.usage[id] = Usage{
 		At: stats.At, CPU: max(stats.CPU, old.CPU), MemoryBytes: stats.MemoryBytes,

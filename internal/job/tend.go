@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"sync"
 	"time"
 
 	"quire/internal/compute"
@@ -17,8 +18,9 @@ import (
 const (
 	retryFirst  = 200 * time.Millisecond
 	retryMost   = 30 * time.Second
-	startLimit  = 15 * time.Minute // for a container to be made and started
+	stallLimit  = 15 * time.Minute // for a container's start to come from one stage to the next
 	killLimit   = 5 * time.Minute  // for one to be stopped, besides its grace
+	stageFirst  = 300 * time.Millisecond
 	stageEvery  = time.Second      // at a container that takes long to start
 	maxTaskLog  = 8 << 20          // bytes of the end of a log that are kept
 	logDeadline = 30 * time.Second // for a log to be kept
@@ -92,14 +94,21 @@ func (s *Jobs) admit(living context.Context, j Job, t Task) *ticket {
 // launch makes the task's container and starts it. Doing it again, after a
 // server that died half-way, does it once.
 func (s *Jobs) launch(living context.Context, j Job, t Task) {
-	select {
-	case <-living.Done():
+	turn := &startTurn{of: s.starts}
+	if !turn.take(living) {
 		return
-	case s.starts <- struct{}{}:
 	}
-	defer func() { <-s.starts }()
-	ctx, cancel := context.WithTimeout(living, startLimit)
-	defer cancel()
+	defer turn.back()
+	ctx, cancel := context.WithCancelCause(living)
+	watched := make(chan struct{})
+	go func() {
+		defer close(watched)
+		s.stages(ctx, cancel, turn, t.ID)
+	}()
+	defer func() {
+		cancel(nil)
+		<-watched
+	}()
 	if t.Status.State == Launched {
 		handle, err := s.cfg.Driver.Create(ctx, s.spec(j, t))
 		if err != nil {
@@ -107,17 +116,11 @@ func (s *Jobs) launch(living context.Context, j Job, t Task) {
 			return
 		}
 		s.tell(t.ID, Advanced{Task: t.ID, To: StartInitiated, Node: handle.Node})
+		if !turn.take(ctx) {
+			return
+		}
 	}
-	progress, stop := context.WithCancel(ctx)
-	told := make(chan struct{})
-	go func() {
-		defer close(told)
-		s.stages(progress, t.ID)
-	}()
-	err := s.cfg.Driver.Start(ctx, t.ID)
-	stop()
-	<-told
-	switch {
+	switch err := s.cfg.Driver.Start(ctx, t.ID); {
 	case err == nil:
 		s.tell(t.ID, Advanced{Task: t.ID, To: Started})
 	case problem.Is(err, problem.Invalid), problem.Is(err, problem.NotFound):
@@ -127,17 +130,68 @@ func (s *Jobs) launch(living context.Context, j Job, t Task) {
 	}
 }
 
-// stages tells what a container that starts slowly is waiting for.
-func (s *Jobs) stages(ctx context.Context, id string) {
-	last := ""
-	for {
-		if pause(ctx, stageEvery); ctx.Err() != nil {
+// A startTurn is the turn of one container to start, of the few that do so at
+// once.
+type startTurn struct {
+	of   chan struct{}
+	mu   sync.Mutex
+	mine bool
+}
+
+// take waits for the turn, where it is not there already; false means that ctx
+// ended first.
+func (t *startTurn) take(ctx context.Context) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.mine {
+		return true
+	}
+	select {
+	case <-ctx.Done():
+		return false
+	case t.of <- struct{}{}:
+		t.mine = true
+		return true
+	}
+}
+
+// back gives the turn to another. Twice is no error.
+func (t *startTurn) back() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.mine {
+		t.mine = false
+		<-t.of
+	}
+}
+
+// stages tells what a container that is being made and started is waiting for,
+// until ctx ends, and ends it when that did not advance for stallLimit. One that
+// waits for its image lets others start meanwhile.
+func (s *Jobs) stages(ctx context.Context, end context.CancelCauseFunc, turn *startTurn, id string) {
+	var last compute.Status
+	moved := s.cfg.Now()
+	for wait := stageFirst; ; wait = stageEvery {
+		if pause(ctx, wait); ctx.Err() != nil {
 			return
 		}
 		status, err := s.cfg.Driver.Status(ctx, id)
-		if err == nil && status.Stage != last {
-			last = status.Stage
-			s.tell(id, Waits{Task: id, Why: last})
+		switch {
+		case err == nil && (status.Stage != last.Stage || status.State != last.State):
+			if status.Stage.Name == compute.StagePulling && last.Stage.Name != compute.StagePulling {
+				turn.back()
+			}
+			if status.Stage != last.Stage {
+				s.tell(id, Waits{Task: id, Why: status.Stage.Text, Stage: status.Stage})
+			}
+			last, moved = status, s.cfg.Now()
+		case s.cfg.Now().Sub(moved) > stallLimit:
+			text := ""
+			if last.Stage.Text != "" {
+				text = ": " + last.Stage.Text
+			}
+			end(problem.New(problem.Timeout, "its container's start did not advance for %v%s", stallLimit, text))
+			return
 		}
 	}
 }
@@ -163,8 +217,8 @@ func (s *Jobs) notStarted(ctx context.Context, t Task, why error) {
 	}
 	code := TransientSystemError
 	switch {
-	case ctx.Err() != nil && problem.Is(ctx.Err(), problem.Timeout):
-		code, why = StuckInState, problem.New(problem.Timeout, "its container did not start within %v", startLimit)
+	case ctx.Err() != nil && problem.Is(context.Cause(ctx), problem.Timeout):
+		code, why = StuckInState, context.Cause(ctx)
 	case ctx.Err() != nil:
 		return // it is being stopped: the next turn sees that
 	case problem.Is(why, problem.Invalid), problem.Is(why, problem.NotFound):
@@ -251,6 +305,7 @@ func (s *Jobs) finish(id string, exit compute.Exit) {
 	}
 	if stats, err := s.cfg.Driver.Stats(ctx, id); err == nil {
 		s.note(id, stats)
+		s.saveNow(id)
 		if stats.OOMKills > 0 && note == "" {
 			note = fmt.Sprintf("out of memory: the kernel killed %d of its processes, peak %s", stats.OOMKills, compute.FormatBytes(stats.PeakBytes))
 		}
@@ -325,6 +380,7 @@ func (s *Jobs) spec(j Job, t Task) compute.Spec {
 	return compute.Spec{
 		ID: t.ID, Image: c.Image.Reference(), Argv: c.argv(), Env: env, Dir: j.Extras.Dir, Mounts: mounts,
 		Resources: c.Resources.Size(), Network: network, UID: j.Extras.UID, GID: j.Extras.GID,
+		Grace:  j.Extras.Grace,
 		Labels: map[string]string{labelInstall: s.cfg.Install, labelJob: j.ID, labelTask: t.OriginalID, labelUser: j.User},
 	}
 }

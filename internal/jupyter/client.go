@@ -22,6 +22,8 @@ const (
 	maxFrame     = 256 << 20             // bytes of one message from a client
 	pingEvery    = 20 * time.Second      // while nothing is sent
 	confirmEvery = 10 * time.Millisecond // between pings while something is
+	confirmAfter = 2 * time.Millisecond  // between something that is sent and its ping: what follows at once goes first
+	maxPings     = 64                    // that are not answered yet
 	pongLimit    = 60 * time.Second      // a client that does not answer for so long is gone
 	writeLimit   = 60 * time.Second      // one that takes no bytes for so long too
 )
@@ -44,6 +46,10 @@ type client struct {
 	sent      []*wire.Message
 	sentBytes int
 	written   int           // how many of sent went out on the connection that serves
+	gone      uint64        // how many were confirmed and are not in sent any more
+	had       uint64        // the last numbered message that the client is known to have
+	last      uint64        // the last one that was for it
+	told      func()        // called when had grew; nil is nothing
 	wake      chan struct{} // something was sent; capacity 1
 	room      chan struct{} // something was confirmed; capacity 1
 }
@@ -58,6 +64,15 @@ func newClient(session, spillDir string, log *slog.Logger) *client {
 // push gives the client a message; it reports false when the client is given
 // up because too much waits for it.
 func (c *client) push(m *wire.Message) bool {
+	if m.Seq > 0 {
+		c.mu.Lock()
+		again := m.Seq <= c.last // it was for it before the server was started anew
+		c.last = max(c.last, m.Seq)
+		c.mu.Unlock()
+		if again {
+			return true
+		}
+	}
 	c.backlog.Push(m)
 	if c.backlog.Bytes() <= maxBacklog {
 		return true
@@ -77,6 +92,29 @@ func (c *client) end() {
 	c.backlog.Discard()
 }
 
+// position returns up to which message the client needs nothing again; heard is
+// the last one of the kernel.
+func (c *client) position(heard uint64) uint64 {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.had >= c.last { // what came since was not for it
+		return max(heard, c.had)
+	}
+	return c.had
+}
+
+// has notes that the client has everything up to the message seq.
+func (c *client) has(seq uint64) {
+	c.mu.Lock()
+	grew := seq > c.had
+	c.had = max(c.had, seq)
+	told := c.told
+	c.mu.Unlock()
+	if grew && told != nil {
+		told()
+	}
+}
+
 var errClientGone = errors.New("the kernel or the client is gone")
 
 // isConnected reports whether a connection serves the client, and else since
@@ -90,8 +128,9 @@ func (c *client) isConnected() (bool, time.Time) {
 // serve sends what is for the client over conn, and hands what it says to
 // handle, until either side ends it. An older connection of the same session is
 // ended first: what it had not confirmed is sent again. It returns when its
-// goroutines have ended.
-func (c *client) serve(ctx context.Context, conn *websocket.Conn, f framing, handle func(context.Context, *wire.Message)) {
+// goroutines have ended. A client that says which message it saw last, by its
+// msg_id, is sent nothing twice; seen may be empty.
+func (c *client) serve(ctx context.Context, conn *websocket.Conn, f framing, seen string, handle func(context.Context, *wire.Message)) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	defer c.arrive(cancel)()
@@ -101,6 +140,7 @@ func (c *client) serve(ctx context.Context, conn *websocket.Conn, f framing, han
 	case <-ctx.Done(): // a still newer one came
 		return
 	}
+	c.saw(seen)
 	var wg sync.WaitGroup
 	wg.Go(func() {
 		defer cancel()
@@ -199,6 +239,19 @@ func (c *client) write(ctx context.Context, conn *websocket.Conn, f framing, m *
 	return nil
 }
 
+// saw confirms what was sent up to the message with that id. An id that is not
+// among what was sent confirms nothing. No connection serves the client.
+func (c *client) saw(id string) {
+	if id == "" {
+		return
+	}
+	c.mu.Lock()
+	n := 1 + slices.IndexFunc(c.sent, func(m *wire.Message) bool { return m.Header.MsgID == id })
+	c.written = n
+	c.mu.Unlock()
+	c.confirmed(n)
+}
+
 // unconfirmed returns what has to be sent again on a new connection.
 func (c *client) unconfirmed() []*wire.Message {
 	c.mu.Lock()
@@ -232,37 +285,66 @@ func (c *client) signal(ch chan struct{}) {
 }
 
 // confirm pings the client: the answer to a ping says that everything sent
-// before it has come.
+// before it has come. Pings do not wait for the answers to those before: the
+// further away the client is, the more of them are on their way.
 func (c *client) confirm(ctx context.Context, conn *websocket.Conn) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	var pings sync.WaitGroup
+	defer pings.Wait()
+	waiting := make(chan struct{}, maxPings)
 	for ctx.Err() == nil {
-		c.mu.Lock()
-		waiting := c.written
-		c.mu.Unlock()
-		ping, cancel := context.WithTimeout(ctx, pongLimit)
-		err := conn.Ping(ping)
-		cancel()
-		if err != nil {
-			return
-		}
-		c.confirmed(waiting)
-		if waiting > 0 {
-			pause(ctx, confirmEvery)
-		}
 		idle := time.NewTimer(pingEvery)
 		select {
 		case <-c.wake:
+			pause(ctx, confirmAfter)
 		case <-idle.C:
 		case <-ctx.Done():
 		}
 		idle.Stop()
+		select {
+		case waiting <- struct{}{}:
+		case <-ctx.Done():
+			return
+		}
+		c.mu.Lock()
+		mark := c.gone + uint64(c.written)
+		c.mu.Unlock()
+		pings.Go(func() {
+			defer func() { <-waiting }()
+			limited, done := context.WithTimeout(ctx, pongLimit)
+			defer done()
+			if conn.Ping(limited) != nil {
+				cancel()
+				return
+			}
+			c.confirmedTo(mark)
+		})
+		pause(ctx, confirmEvery-confirmAfter)
 	}
 }
 
 // confirmed forgets the n oldest messages that were sent.
 func (c *client) confirmed(n int) {
 	c.mu.Lock()
+	mark := c.gone + uint64(n)
+	c.mu.Unlock()
+	c.confirmedTo(mark)
+}
+
+// confirmedTo forgets the messages that were sent up to mark, counted from the
+// first one ever.
+func (c *client) confirmedTo(mark uint64) {
+	c.mu.Lock()
+	n := 0
+	if mark > c.gone {
+		n = int(mark - c.gone)
+	}
+	c.gone += uint64(n)
 	c.written -= n
+	had := uint64(0)
 	for i, m := range c.sent[:n] {
+		had = max(had, m.Seq)
 		c.sentBytes -= m.Size()
 		c.sent[i] = nil
 	}
@@ -270,6 +352,7 @@ func (c *client) confirmed(n int) {
 		c.sent = nil
 	}
 	c.mu.Unlock()
+	c.has(had)
 	c.signal(c.room)
 }
 

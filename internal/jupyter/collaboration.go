@@ -25,7 +25,7 @@ const documentsDir = "documents"
 func (s *Server) openDocuments() (err error) {
 	s.documents, err = documents.New(documents.Config{
 		Volume: s.cfg.Volume, User: s.cfg.User, Dir: filepath.Join(s.cfg.State, documentsDir),
-		Busy: s.hasKernel, Log: s.cfg.Log,
+		Busy: s.hasKernel, Log: s.cfg.Log, Attach: s.attachDocument,
 		Shown: func(path string) string { return strings.TrimPrefix(path, s.full("")+"/") },
 	})
 	return err
@@ -49,7 +49,10 @@ func (s *Server) collaborationRoutes() []route {
 		{pattern: "PUT /api/collaboration/session/{path...}", handler: s.documentSession},
 		{pattern: "GET /api/collaboration/room/{room...}", handler: s.documentRoom},
 		{pattern: "GET /api/collaboration/outputs/{hash}", handler: s.documentOutput, quiet: true},
+		{pattern: "POST /api/collaboration/hold/{path...}", handler: s.holdDocument, quiet: true},
+		{pattern: "DELETE /api/collaboration/hold/{id}", handler: s.releaseDocument, quiet: true},
 		{pattern: "POST /api/kernels/{id}/execute", handler: s.executeCells},
+		{pattern: "POST /api/kernels/{id}/input", handler: s.answerInput},
 	}
 }
 
@@ -196,6 +199,7 @@ type executeRequest struct {
 	ID       string `json:"request_id"`
 	Previous string `json:"previous_request_id"`
 	Wait     bool   `json:"wait"` // answer when the last cell is done
+	Stdin    bool   `json:"allow_stdin"`
 }
 
 func (q *executeRequest) cells() ([]documents.CellRef, error) {
@@ -239,7 +243,7 @@ func (s *Server) executeCells(w http.ResponseWriter, r *http.Request) error {
 	}
 	done := make(chan error, 1)
 	err = room.Execute(r.Context(), documents.ExecuteRequest{
-		Kernel: l.k.ID(), Cells: cells, ID: clip(q.ID, 200), After: clip(q.Previous, 200),
+		Kernel: l.id, Cells: cells, Stdin: q.Stdin, ID: clip(q.ID, 200), After: clip(q.Previous, 200),
 		Connect: func(context.Context) (documents.Kernel, error) { return l.document(q.Document) },
 	}, done)
 	var mismatch *documents.SourceMismatch
@@ -265,6 +269,29 @@ func (s *Server) executeCells(w http.ResponseWriter, r *http.Request) error {
 	}
 }
 
+// answerInput gives a cell of a live document the input that it asks for.
+func (s *Server) answerInput(w http.ResponseWriter, r *http.Request) error {
+	l, err := s.kernel(r.PathValue("id"))
+	if err != nil {
+		return err
+	}
+	var q struct {
+		Document string `json:"document_id"`
+		Input    string `json:"input"`
+	}
+	if err := readJSON(r, &q); err != nil {
+		return err
+	}
+	room, err := s.documents.Open(r.Context(), q.Document)
+	if err != nil {
+		return err
+	}
+	if err := room.Answer(r.Context(), l.id, q.Input); err != nil {
+		return err
+	}
+	return noContent(w)
+}
+
 // A documentKernel is a live document's connection to a kernel.
 type documentKernel struct {
 	l    *live
@@ -272,11 +299,25 @@ type documentKernel struct {
 	left func()
 }
 
+// attachDocument connects a live document again to a kernel that lived on when the
+// server was killed; nil when it did not.
+func (s *Server) attachDocument(kernelID, room string) documents.Kernel {
+	l, err := s.kernel(kernelID)
+	if err != nil {
+		return nil
+	}
+	k, err := l.document(room)
+	if err != nil {
+		return nil
+	}
+	return k
+}
+
 // document connects a live document, which is one more client of the kernel.
 func (l *live) document(name string) (documents.Kernel, error) {
-	c := l.join("document:" + name)
+	c := l.join(documentSessions + name)
 	if c == nil {
-		return nil, problem.New(problem.NotFound, "kernel %s was shut down", l.k.ID())
+		return nil, problem.New(problem.NotFound, "kernel %s was shut down", l.id)
 	}
 	return &documentKernel{l: l, c: c, left: c.arrive(func() {})}, nil
 }
@@ -290,12 +331,15 @@ func (k *documentKernel) Send(ctx context.Context, m *wire.Message) error {
 	return nil
 }
 
+func (k *documentKernel) Committed(seq uint64) { k.c.has(seq) }
+
 func (k *documentKernel) Leave() {
 	k.left()
 	k.l.mu.Lock()
 	defer k.l.mu.Unlock()
 	if k.l.clients[k.c.session] == k.c {
 		delete(k.l.clients, k.c.session)
+		k.l.settleSoon()
 	}
 	k.c.end()
 }

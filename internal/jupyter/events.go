@@ -50,7 +50,7 @@ func (h *eventHub) emit(schema, version string, at time.Time, data map[string]an
 // kernel emits what was done with a kernel.
 func (h *eventHub) kernel(action string, l *live) {
 	h.emit(kernelActions, "1", time.Now(), map[string]any{
-		"action": action, "kernel_id": l.k.ID(), "kernel_name": l.k.Spec().Name,
+		"action": action, "kernel_id": l.id, "kernel_name": l.spec.Name,
 		"msg": "Kernel action " + action + ".", "status": "success",
 	})
 }

@@ -2,12 +2,14 @@ package jupyter
 
 import (
 	"context"
+	"errors"
+	"maps"
 	"net/http"
 	"net/url"
 	"path/filepath"
 	"slices"
 	"strings"
-	"sync"
+	"time"
 
 	"github.com/coder/websocket"
 	"github.com/google/uuid"
@@ -40,12 +42,7 @@ func (s *Server) kernelRoutes() []route {
 func (s *Server) allKernels() []*live {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	all := make([]*live, 0, len(s.kernels))
-	for _, l := range s.kernels {
-		all = append(all, l)
-	}
-	slices.SortFunc(all, func(a, b *live) int { return a.k.StartedAt().Compare(b.k.StartedAt()) })
-	return all
+	return slices.SortedFunc(maps.Values(s.kernels), func(a, b *live) int { return a.made.Compare(b.made) })
 }
 
 // kernel returns the kernel with the id; the error has kind NotFound.
@@ -78,7 +75,7 @@ func (s *Server) postKernel(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	w.Header().Set("Location", s.cfg.Base+"/api/kernels/"+url.PathEscape(l.k.ID()))
+	w.Header().Set("Location", s.cfg.Base+"/api/kernels/"+url.PathEscape(l.id))
 	return api.WriteJSON(w, http.StatusCreated, l.model())
 }
 
@@ -100,26 +97,90 @@ func (s *Server) startKernel(ctx context.Context, name, path, sessionName string
 	}
 	cfg := s.kernelConfig(spec)
 	cfg.Dir = s.directory(ctx, path)
+	if s.cfg.Env != nil {
+		cfg.Env = append(cfg.Env, s.cfg.Env()...)
+	}
 	if sessionName != "" {
-		cfg.Env = append(cfg.Env, "JPY_SESSION_NAME="+filepath.Join(s.cfg.Dir, filepath.FromSlash(sessionName)))
+		cfg.Env = append(cfg.Env, "JPY_SESSION_NAME="+s.disk(sessionName), "QUIRE_NOTEBOOK="+s.full(sessionName))
 	}
-	k, err := s.pools.get(ctx, s, cfg)
-	if err != nil {
-		return nil, err
-	}
-	l := newLive(k, cfg.Dir, s.cfg.State, s.cfg.Log)
+	l := newLive(uuid.NewString(), spec, cfg.Dir, s.cfg.State, s.cfg.Log)
 	s.mu.Lock()
-	if !s.closed {
-		s.kernels[k.ID()] = l
-	}
 	closed := s.closed
+	if !closed {
+		s.kernels[l.id] = l
+		// The one who asked may go away; the kernel starts all the same.
+		l.launch(s.ctx, s.starter(l.id, cfg))
+	}
 	s.mu.Unlock()
 	if closed {
-		_ = l.close(context.WithoutCancel(ctx))
 		return nil, problem.New(problem.Unavailable, "the server is stopping")
+	}
+	if err := s.atOnce(l); err != nil {
+		return nil, err
 	}
 	s.events.kernel("start", l)
 	return l, nil
+}
+
+// startPatience is how long the answer to a start waits for a kernel that is
+// there at once, or cannot be started at all. Clients go on with one that is
+// starting.
+const startPatience = 100 * time.Millisecond
+
+// atOnce returns the error of a kernel whose start fails at once; it is
+// forgotten.
+func (s *Server) atOnce(l *live) error {
+	timer := time.NewTimer(startPatience)
+	defer timer.Stop()
+	select {
+	case <-l.started:
+	case <-timer.C:
+		return nil
+	}
+	l.mu.Lock()
+	failed := l.k == nil && l.state == stateDead
+	err := l.failed
+	l.mu.Unlock()
+	if !failed {
+		return nil
+	}
+	s.mu.Lock()
+	delete(s.kernels, l.id)
+	s.mu.Unlock()
+	return errors.Join(err, l.close(context.WithoutCancel(s.ctx)))
+}
+
+// starter starts a kernel at the keeper, or in this process where there is none.
+func (s *Server) starter(id string, cfg kernel.Config) starter {
+	base := s.kernelConfig(cfg.Spec)
+	if s.cfg.Keeper != nil {
+		return func(ctx context.Context) (process, error) {
+			k, err := s.cfg.Keeper.Start(ctx, id, cfg, base)
+			if err != nil {
+				return nil, err
+			}
+			s.noteSessions() // also of the kernels that were there before this keeper
+			return k, nil
+		}
+	}
+	return func(ctx context.Context) (process, error) {
+		k, err := s.pools.Get(ctx, cfg, base)
+		if err != nil {
+			return nil, err
+		}
+		return ownProcess{k}, nil
+	}
+}
+
+// Adopt takes a kernel that runs already, which the server owns from now on.
+// cwd is where it was started.
+func (s *Server) Adopt(k *kernel.Kernel, cwd string) {
+	l := newLive(k.ID(), k.Spec(), cwd, s.cfg.State, s.cfg.Log)
+	l.launch(s.ctx, func(context.Context) (process, error) { return ownProcess{k}, nil })
+	s.mu.Lock()
+	s.kernels[l.id] = l
+	s.mu.Unlock()
+	s.events.kernel("start", l)
 }
 
 func (s *Server) kernelConfig(spec kernel.Spec) kernel.Config {
@@ -135,15 +196,38 @@ func (s *Server) directory(ctx context.Context, path string) string {
 	for p := strings.Trim(path, "/"); p != ""; p = parent(p) {
 		e, err := s.cfg.Volume.Stat(ctx, s.cfg.User, s.full(p))
 		if err == nil && e.Type == contents.Directory {
-			return filepath.Join(s.cfg.Dir, filepath.FromSlash(p))
+			return s.disk(p)
 		}
 	}
 	return s.cfg.Dir
 }
 
-// full returns the path on the volume of a client's path.
+// full returns the path on the volume of a client's path: of the person's own files
+// and, where it says so, of those in the shared folder. No file of their own has such
+// a path: names that begin with a dot are hidden.
 func (s *Server) full(path string) string {
-	return strings.Trim("users/"+s.cfg.User.Name+"/"+strings.Trim(path, "/"), "/")
+	path = strings.Trim(path, "/")
+	if rest, ok := s.shared(path); ok {
+		return strings.Trim("shared/"+rest, "/")
+	}
+	return strings.Trim("users/"+s.cfg.User.Name+"/"+path, "/")
+}
+
+// shared returns the rest of a client's path of a file in the shared folder.
+func (s *Server) shared(path string) (string, bool) {
+	if path == contents.BesideHome {
+		return "", s.cfg.Shared != ""
+	}
+	rest, ok := strings.CutPrefix(path, contents.BesideHome+"/")
+	return rest, ok && s.cfg.Shared != ""
+}
+
+// disk returns where a client's path is on the disk.
+func (s *Server) disk(path string) string {
+	if rest, ok := s.shared(strings.Trim(path, "/")); ok {
+		return filepath.Join(s.cfg.Shared, filepath.FromSlash(rest))
+	}
+	return filepath.Join(s.cfg.Dir, filepath.FromSlash(path))
 }
 
 func parent(path string) string {
@@ -190,6 +274,7 @@ func (s *Server) shutdownKernel(ctx context.Context, id string) error {
 		}
 	}
 	s.mu.Unlock()
+	s.noteSessions()
 	// The client that asked may go away; the kernel ends all the same.
 	err = l.close(context.WithoutCancel(ctx))
 	s.events.kernel("shutdown", l)
@@ -201,7 +286,11 @@ func (s *Server) interruptKernel(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	if err := l.k.Interrupt(r.Context()); err != nil {
+	k, err := l.process()
+	if err != nil {
+		return err
+	}
+	if err := k.Interrupt(r.Context()); err != nil {
 		return err
 	}
 	s.events.kernel("interrupt", l)
@@ -220,7 +309,9 @@ func (s *Server) restartKernel(w http.ResponseWriter, r *http.Request) error {
 	return api.WriteJSON(w, http.StatusOK, l.model())
 }
 
-// channels is the WebSocket that carries all channels of a kernel.
+// channels is the WebSocket that carries all channels of a kernel. A client that
+// comes back with its session_id may say in last_seen the msg_id of the last
+// message that it saw: then it gets what follows, each once.
 func (s *Server) channels(w http.ResponseWriter, r *http.Request) error {
 	l, err := s.kernel(r.PathValue("id"))
 	if err != nil {
@@ -241,7 +332,7 @@ func (s *Server) channels(w http.ResponseWriter, r *http.Request) error {
 	}
 	ctx, cancel := s.untilClosed(r.Context())
 	defer cancel()
-	c.serve(ctx, conn, framingFor(conn.Subprotocol()), func(ctx context.Context, m *wire.Message) { l.send(ctx, c, m) })
+	c.serve(ctx, conn, framingFor(conn.Subprotocol()), clip(r.URL.Query().Get("last_seen"), 200), func(ctx context.Context, m *wire.Message) { l.send(ctx, c, m) })
 	return nil
 }
 
@@ -265,63 +356,6 @@ func accept(w http.ResponseWriter, r *http.Request, protocols ...string) (*webso
 		return nil, nil //nolint:nilerr,nilnil // Accept has answered with the reason
 	}
 	return conn, nil
-}
-
-// pools are the started kernels that wait, by the directory of their spec.
-type pools struct {
-	mu     sync.Mutex
-	pools  map[string]*kernel.Pool
-	closed bool
-}
-
-// maxPools bounds the kernelspecs that have kernels waiting.
-const maxPools = 4
-
-// prepare begins to start waiting kernels of a spec.
-func (p *pools) prepare(s *Server, spec kernel.Spec) *kernel.Pool {
-	if s.cfg.Warm < 1 {
-		return nil
-	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if pool := p.pools[spec.Dir]; pool != nil || p.closed || len(p.pools) >= maxPools {
-		return pool
-	}
-	pool, err := kernel.NewPool(s.kernelConfig(spec), min(s.cfg.Warm, 8))
-	if err != nil {
-		return nil
-	}
-	if p.pools == nil {
-		p.pools = map[string]*kernel.Pool{}
-	}
-	p.pools[spec.Dir] = pool
-	return pool
-}
-
-// get returns a kernel as cfg asks for, a waiting one when there is one.
-func (p *pools) get(ctx context.Context, s *Server, cfg kernel.Config) (*kernel.Kernel, error) {
-	p.mu.Lock()
-	pool := p.pools[cfg.Spec.Dir]
-	p.mu.Unlock()
-	if pool != nil {
-		return pool.Get(ctx, cfg)
-	}
-	k, err := kernel.Start(ctx, cfg)
-	if err == nil {
-		p.prepare(s, cfg.Spec)
-	}
-	return k, err
-}
-
-func (p *pools) close() {
-	p.mu.Lock()
-	p.closed = true
-	all := p.pools
-	p.pools = nil
-	p.mu.Unlock()
-	for _, pool := range all {
-		_ = pool.Close()
-	}
 }
 
 // Kernels returns how many kernels clients have started and not ended.

@@ -58,7 +58,6 @@ func (s *Server) labRoutes() []route {
 		{pattern: "GET /lab/api/translations", handler: noTranslations, quiet: true},
 		{pattern: "GET /lab/api/translations/{locale...}", handler: noTranslations, quiet: true},
 		{pattern: "GET /lab/api/listings/{name...}", handler: noListings, quiet: true},
-		{pattern: "GET /lsp/status", handler: noLanguageServers, quiet: true},
 	}
 }
 
@@ -71,11 +70,6 @@ func noListings(w http.ResponseWriter, _ *http.Request) error {
 	return api.WriteJSON(w, http.StatusOK, map[string]any{
 		"blocked_extensions_uris": empty, "allowed_extensions_uris": empty, "blocked_extensions": empty, "allowed_extensions": empty,
 	})
-}
-
-// noLanguageServers says that completion comes from kernels only.
-func noLanguageServers(w http.ResponseWriter, _ *http.Request) error {
-	return api.WriteJSON(w, http.StatusOK, map[string]any{"version": 2, "sessions": map[string]any{}, "specs": map[string]any{}})
 }
 
 func userOf(r *http.Request) (auth.User, bool) { return auth.UserFrom(r.Context()) }
@@ -154,6 +148,7 @@ func (s *Server) pageConfig(r *http.Request) map[string]any {
 		workspace, treePath, _ = strings.Cut(rest, "/tree/")
 	}
 	version := s.labVersion()
+	root, virtual := s.languageRoots()
 	return map[string]any{
 		"appName": "JupyterLab", "appNamespace": "lab", "appVersion": version, "notebookVersion": "[2,21,0]",
 		"baseUrl": base + "/", "appUrl": "/lab", "fullAppUrl": base + "/lab", "docUrl": "/doc",
@@ -166,6 +161,7 @@ func (s *Server) pageConfig(r *http.Request) map[string]any {
 		"staticUrl": "/static/lab", "fullStaticUrl": base + "/static/lab",
 		"treeUrl": base + "/lab/tree", "workspacesUrl": base + "/lab/workspaces",
 		"mode": mode, "workspace": workspace, "treePath": treePath, "preferredPath": "/", "serverRoot": "",
+		"rootUri": root, "virtualDocumentsUri": virtual,
 		"terminalsAvailable": !s.cfg.NoTerminals, "quitButton": s.cfg.Stop != nil, "token": "", "devMode": false,
 		"buildAvailable": false, "buildCheck": false, "exposeAppInBrowser": true, "cacheFiles": true, "store_id": 0,
 		"news": map[string]bool{"disabled": true}, "ignorePlugins": []string{}, "disabledExtensions": []string{

@@ -19,6 +19,7 @@ import (
 const (
 	maxRequests = 10000 // requests that have no answer yet
 	maxAway     = 16    // sessions that are not connected and whose messages are kept
+	maxEarly    = 1000  // messages for a kernel that starts
 )
 
 // The states of a kernel, in Jupyter's words.
@@ -30,21 +31,58 @@ const (
 	stateDead       = "dead"
 )
 
-// A live is a kernel with everybody who is connected to it. It is safe for
-// concurrent use.
+// A process is a kernel, in this process or at its keeper.
+type process interface {
+	StartedAt() time.Time
+	// Next returns the next message; its error says that the process has ended.
+	Next(ctx context.Context) (*wire.Message, error)
+	// Send passes on a message of the client with that session.
+	Send(ctx context.Context, session string, m *wire.Message) error
+	// Settle says what need not be heard again after a restart of the server.
+	Settle(seq uint64, sessions map[string]uint64)
+	Interrupt(ctx context.Context) error
+	Restart(ctx context.Context) error
+	Shutdown(ctx context.Context, grace time.Duration) error
+	Death() *kernel.Death
+	Close() error
+}
+
+// An ownProcess is a kernel that ends with this process: nobody numbers what it
+// says.
+type ownProcess struct{ *kernel.Kernel }
+
+func (p ownProcess) Send(ctx context.Context, _ string, m *wire.Message) error {
+	return p.SendMessage(ctx, m)
+}
+
+func (p ownProcess) Settle(uint64, map[string]uint64) {}
+
+// A starter starts a live's process.
+type starter func(context.Context) (process, error)
+
+// A live is a kernel with everybody who is connected to it. It is there before
+// its process: what clients send meanwhile waits. It is safe for concurrent use.
 type live struct {
-	k     *kernel.Kernel
+	id    string
+	spec  kernel.Spec
 	cwd   string // on the disk
 	spill string // directory for what waits for clients
 	log   *slog.Logger
 	now   func() time.Time
+	made  time.Time
 
-	restart sync.Mutex     // one restart or end at a time
-	pumping sync.WaitGroup // the goroutine that reads the kernel
+	restart sync.Mutex      // one restart or end at a time
+	running sync.WaitGroup  // the goroutines that start the process and read it
+	ctx     context.Context //nolint:containedctx // it is the kernel's life
 	stop    context.CancelFunc
+	started chan struct{} // closed when the start has ended
 
 	mu       sync.Mutex
 	changed  *sync.Cond // restarting or closed changed
+	k        process    // nil while it starts, and when that failed
+	start    starter
+	failed   error     // why the first start failed
+	early    []sending // what clients sent before there was a process
 	state    string
 	reason   string // why it is dead
 	active   time.Time
@@ -53,6 +91,14 @@ type live struct {
 	clients  map[string]*client
 	requests map[string]*request // by msg_id
 	order    []string            // of requests, oldest first; may name some that are gone
+	heard    uint64              // the last message of the keeper's that was delivered
+	settling bool                // the keeper is told soon
+}
+
+// A sending is a message on its way to the kernel.
+type sending struct {
+	session string
+	message *wire.Message
 }
 
 // A request is a client's message that an answer is due to.
@@ -61,27 +107,91 @@ type request struct {
 	message *wire.Message // without its buffers
 }
 
-// newLive begins to read k, which it owns from now on.
-func newLive(k *kernel.Kernel, cwd, spill string, log *slog.Logger) *live {
+// newLive returns a kernel that has no process yet: launch starts it.
+func newLive(id string, spec kernel.Spec, cwd, spill string, log *slog.Logger) *live {
 	ctx, stop := context.WithCancel(context.Background())
 	l := &live{
-		k: k, cwd: cwd, spill: spill, log: log, now: time.Now, stop: stop, state: stateIdle, active: time.Now(),
+		id: id, spec: spec, cwd: cwd, spill: spill, log: log, now: time.Now, made: time.Now(), ctx: ctx, stop: stop,
+		started: make(chan struct{}), state: stateStarting, active: time.Now(),
 		clients: map[string]*client{}, requests: map[string]*request{},
 	}
 	l.changed = sync.NewCond(&l.mu)
-	l.pumping.Go(func() { l.pump(ctx) })
 	return l
 }
 
-// pump reads the kernel as fast as it speaks, through restarts, until the end.
-func (l *live) pump(ctx context.Context) {
+// launch starts the process in the background. ctx ends a start that is under
+// way, and nothing else.
+func (l *live) launch(ctx context.Context, start starter) {
+	l.start = start
+	l.running.Go(func() {
+		k, err := start(ctx)
+		if err != nil {
+			l.mu.Lock()
+			l.failed, l.early = err, nil
+			l.die(err)
+			l.mu.Unlock()
+			close(l.started)
+			return
+		}
+		if l.begin(k) {
+			l.running.Go(l.pump)
+		}
+		close(l.started)
+	})
+}
+
+// begin makes k the process, and sends it what clients sent meanwhile. It reports
+// false when the kernel was shut down before: then k is ended.
+func (l *live) begin(k process) bool {
 	for {
-		m, err := l.k.Next(ctx)
+		l.mu.Lock()
+		early := l.early
+		l.early = nil
+		closed := l.closed
+		if !closed && len(early) == 0 {
+			l.k = k
+			if l.state == stateStarting || (l.state == stateDead && k.Death() == nil) {
+				l.state, l.reason = stateIdle, ""
+				l.status(stateIdle, "")
+			}
+			l.mu.Unlock()
+			return true
+		}
+		l.mu.Unlock()
+		if closed {
+			l.end(context.Background(), k)
+			return false
+		}
+		for _, s := range early {
+			if err := k.Send(l.ctx, s.session, s.message); err != nil {
+				l.log.LogAttrs(l.ctx, slog.LevelDebug, "a message could not be sent to the kernel", slog.String("err", err.Error()))
+			}
+		}
+	}
+}
+
+// process returns the process; the error says why there is none.
+func (l *live) process() (process, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	switch {
+	case l.k != nil:
+		return l.k, nil
+	case l.state == stateDead:
+		return nil, problem.New(problem.Unavailable, "the kernel did not start: %s", l.reason)
+	}
+	return nil, problem.New(problem.Conflict, "kernel %s is starting: try again in a moment", l.id)
+}
+
+// pump reads the kernel as fast as it speaks, through restarts, until the end.
+func (l *live) pump() {
+	for {
+		m, err := l.k.Next(l.ctx)
 		if err == nil {
 			l.deliver(m)
 			continue
 		}
-		if ctx.Err() != nil || !l.awaitRevival(err) {
+		if l.ctx.Err() != nil || !l.awaitRevival(err) {
 			return
 		}
 	}
@@ -106,7 +216,7 @@ func (l *live) awaitRevival(err error) bool {
 func (l *live) die(err error) {
 	l.state, l.reason, l.active = stateDead, err.Error(), l.now()
 	l.log.LogAttrs(context.Background(), slog.LevelWarn, "kernel died",
-		slog.String("kernel_id", l.k.ID()), slog.String("err", l.reason))
+		slog.String("kernel_id", l.id), slog.String("err", l.reason))
 	l.failRequests(l.reason)
 	l.status(stateDead, l.reason)
 }
@@ -152,7 +262,7 @@ func (l *live) message(ch wire.Channel, kind string, content any, parent *wire.M
 	m := &wire.Message{
 		Channel: ch, Content: raw,
 		Header: wire.Header{
-			MsgID: uuid.NewString(), Session: l.k.ID(), Username: "quire", Date: wire.FormatDate(l.now()),
+			MsgID: uuid.NewString(), Session: l.id, Username: "quire", Date: wire.FormatDate(l.now()),
 			MsgType: kind, Version: wire.ProtocolVersion,
 		},
 	}
@@ -167,6 +277,10 @@ func (l *live) deliver(m *wire.Message) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.active = l.now()
+	if m.Seq > 0 {
+		l.heard = m.Seq
+		l.settleSoon()
+	}
 	parent := l.requests[m.ParentHeader.MsgID]
 	if m.Channel == wire.IOPub {
 		if m.Type() == "status" && (parent == nil || parent.message.Channel != wire.Control) && !l.note(m) {
@@ -216,7 +330,7 @@ func (l *live) push(c *client, m *wire.Message) {
 	if !c.push(m) {
 		delete(l.clients, c.session)
 		l.log.LogAttrs(context.Background(), slog.LevelWarn, "a client was given up: too much waits for it",
-			slog.String("kernel_id", l.k.ID()), slog.Int64("limit_bytes", maxBacklog))
+			slog.String("kernel_id", l.id), slog.Int64("limit_bytes", maxBacklog))
 	}
 }
 
@@ -232,6 +346,7 @@ func (l *live) join(session string) *client {
 	if c == nil {
 		l.forgetAway()
 		c = newClient(session, l.spill, l.log)
+		c.had, c.told = l.heard, l.confirmed
 		l.clients[session] = c
 	}
 	return c
@@ -264,11 +379,18 @@ func (l *live) send(ctx context.Context, from *client, m *wire.Message) {
 	if m.Channel != wire.Stdin {
 		l.remember(from, m)
 	}
-	dead := l.state == stateDead
+	dead, k := l.state == stateDead, l.k
+	if k == nil && !dead {
+		if len(l.early) < maxEarly {
+			l.early = append(l.early, sending{from.session, m})
+		}
+		l.mu.Unlock()
+		return
+	}
 	l.mu.Unlock()
 	err := problem.New(problem.Unavailable, "the kernel is dead")
 	if !dead {
-		err = l.k.SendMessage(ctx, m)
+		err = k.Send(ctx, from.session, m)
 	}
 	if err != nil && ctx.Err() == nil {
 		l.mu.Lock()
@@ -317,7 +439,7 @@ func (l *live) model() kernelModel {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	m := kernelModel{
-		ID: l.k.ID(), Name: l.k.Spec().Name, State: l.state, Reason: l.reason,
+		ID: l.id, Name: l.spec.Name, State: l.state, Reason: l.reason,
 		LastActivity: l.active.UTC().Truncate(time.Microsecond),
 	}
 	for _, c := range l.clients {
@@ -337,14 +459,14 @@ func (l *live) again(ctx context.Context) error {
 	l.mu.Lock()
 	if l.closed {
 		l.mu.Unlock()
-		return problem.New(problem.NotFound, "kernel %s was shut down", l.k.ID())
+		return problem.New(problem.NotFound, "kernel %s was shut down", l.id)
 	}
 	l.busy, l.state, l.reason = true, stateRestarting, ""
 	// No status "restarting": for clients it means that the kernel has died.
 	l.failRequests("")
 	l.mu.Unlock()
 
-	err := l.k.Restart(ctx)
+	err := l.restartProcess(ctx)
 
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -360,26 +482,63 @@ func (l *live) again(ctx context.Context) error {
 	return err
 }
 
+// restartProcess ends the process and starts a new one; the first one, when that
+// did not start.
+func (l *live) restartProcess(ctx context.Context) error {
+	<-l.started
+	l.mu.Lock()
+	k := l.k
+	l.mu.Unlock()
+	if k != nil {
+		return k.Restart(ctx)
+	}
+	k, err := l.start(ctx)
+	if err != nil {
+		return err
+	}
+	if !l.begin(k) {
+		return problem.New(problem.NotFound, "kernel %s was shut down", l.id)
+	}
+	l.running.Go(l.pump)
+	return nil
+}
+
 // close ends the kernel and every connection to it. Twice is fine.
 func (l *live) close(ctx context.Context) error {
-	l.restart.Lock()
-	defer l.restart.Unlock()
 	l.mu.Lock()
-	if l.closed {
-		l.mu.Unlock()
-		return nil
-	}
+	closed := l.closed
 	l.closed = true
 	l.changed.Broadcast()
 	l.mu.Unlock()
-	err := l.k.Shutdown(ctx, 0)
+	if closed {
+		return nil
+	}
+	<-l.started
+	l.restart.Lock()
+	defer l.restart.Unlock()
+	l.mu.Lock()
+	k := l.k
+	l.mu.Unlock()
+	var err error
+	if k != nil {
+		err = k.Shutdown(ctx, 0)
+	}
 	l.stop()
-	err = errors.Join(err, l.k.Close())
-	l.pumping.Wait()
+	if k != nil {
+		err = errors.Join(err, k.Close())
+	}
+	l.running.Wait()
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for _, c := range l.clients {
 		c.end()
 	}
 	return err
+}
+
+// end ends a process that came too late.
+func (l *live) end(ctx context.Context, k process) {
+	if err := errors.Join(k.Shutdown(ctx, 0), k.Close()); err != nil {
+		l.log.LogAttrs(ctx, slog.LevelWarn, "kernel did not end well", slog.String("err", err.Error()))
+	}
 }

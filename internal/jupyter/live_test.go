@@ -17,6 +17,7 @@ import (
 	"quire/internal/kernel"
 	"quire/internal/kernel/kerneltest"
 	"quire/internal/kernel/wire"
+	"quire/internal/problem"
 )
 
 func TestMain(m *testing.M) {
@@ -33,14 +34,22 @@ func startLive(t *testing.T) (*live, string) {
 		t.Fatal(err)
 	}
 	log := slog.New(slog.DiscardHandler)
-	l := newLive(k, "", t.TempDir(), log)
+	l := newLive(k.ID(), k.Spec(), "", t.TempDir(), log)
+	l.launch(t.Context(), func(context.Context) (process, error) { return ownProcess{k}, nil })
+	<-l.started
+	return l, channelsOf(t, l)
+}
+
+// channelsOf serves a kernel's channels, and ends the kernel with the test.
+func channelsOf(t *testing.T, l *live) string {
+	t.Helper()
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		conn, err := accept(w, r, protocolV1)
 		if err != nil || conn == nil {
 			return
 		}
 		c := l.join(r.URL.Query().Get("session"))
-		c.serve(r.Context(), conn, framingFor(conn.Subprotocol()), func(ctx context.Context, m *wire.Message) { l.send(ctx, c, m) })
+		c.serve(r.Context(), conn, framingFor(conn.Subprotocol()), r.URL.Query().Get("seen"), func(ctx context.Context, m *wire.Message) { l.send(ctx, c, m) })
 	}))
 	t.Cleanup(func() {
 		if err := l.close(context.Background()); err != nil {
@@ -48,7 +57,7 @@ func startLive(t *testing.T) (*live, string) {
 		}
 		s.Close()
 	})
-	return l, s.URL
+	return s.URL
 }
 
 // A caller is a client of the channels in the default framing.
@@ -72,6 +81,7 @@ func dial(t *testing.T, url, session string) *caller {
 type heard struct {
 	Channel string          `json:"channel"`
 	Type    string          `json:"msg_type"`
+	Header  wire.Header     `json:"header"`
 	Parent  wire.Header     `json:"parent_header"`
 	Content json.RawMessage `json:"content"`
 }
@@ -200,6 +210,82 @@ func TestWhoComesBackGetsWhatWasMissed(t *testing.T) {
 	}
 	if last != "after\n" {
 		t.Errorf("the last output is %.40q", last)
+	}
+}
+
+// TestWhoSaysWhatWasSeenGetsNothingTwice cuts a client off in the middle of a
+// stream, before it has confirmed anything, and lets it say what it saw.
+func TestWhoSaysWhatWasSeenGetsNothingTwice(t *testing.T) {
+	t.Parallel()
+	_, url := startLive(t)
+	c := dial(t, url, "a")
+	var want, got []string
+	code := ""
+	for i := range 60 {
+		code += fmt.Sprintf("print %d\nsleep 5ms\n", i)
+		want = append(want, fmt.Sprintf("%d\n", i))
+	}
+	c.execute("m", code)
+	twice := map[string]bool{}
+	for ended := false; !ended; {
+		h := c.next()
+		if twice[h.Header.MsgID] {
+			t.Errorf("%s %q came twice", h.Type, h.text())
+		}
+		twice[h.Header.MsgID] = true
+		if h.Type == "stream" {
+			got = append(got, h.text())
+			if len(got)%10 == 0 {
+				_ = c.conn.CloseNow()
+				c = dial(t, url, "a&seen="+h.Header.MsgID)
+			}
+		}
+		ended = h.Type == "execute_reply"
+	}
+	for len(got) < len(want) { // the reply may be faster than the last of them
+		got = append(got, c.next().text())
+	}
+	if strings.Join(got, "") != strings.Join(want, "") {
+		t.Errorf("came %q", got)
+	}
+}
+
+// TestStartingKernelHearsWhatWasSent connects to a kernel that has no process
+// yet: it says that it is starting, and what is sent meanwhile runs, in order.
+func TestStartingKernelHearsWhatWasSent(t *testing.T) {
+	t.Parallel()
+	k, err := kernel.Start(t.Context(), kernel.Config{Spec: kerneltest.Spec(t, kerneltest.Options{}), RuntimeDir: t.TempDir()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	l := newLive(k.ID(), k.Spec(), "", t.TempDir(), slog.New(slog.DiscardHandler))
+	ready := make(chan struct{})
+	l.launch(t.Context(), func(context.Context) (process, error) { <-ready; return ownProcess{k}, nil })
+	c := dial(t, channelsOf(t, l), "a")
+	c.execute("one", "print one")
+	c.execute("two", "print two")
+	await(t, "both to wait", func() bool {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		return len(l.early) == 2
+	})
+	if m := l.model(); m.State != stateStarting {
+		t.Errorf("the kernel is %s", m.State)
+	}
+	if _, err := l.process(); !problem.Is(err, problem.Conflict) {
+		t.Errorf("interrupted, it says %v", err)
+	}
+	close(ready)
+	_, before := c.until("execute_reply", "two")
+	printed := ""
+	for _, h := range before {
+		printed += h.text()
+	}
+	for len(printed) < len("one\ntwo\n") { // the reply may be faster than the last of them
+		printed += c.next().text()
+	}
+	if printed != "one\ntwo\n" {
+		t.Errorf("printed was %q", printed)
 	}
 }
 

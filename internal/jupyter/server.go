@@ -15,6 +15,7 @@ import (
 	"quire/internal/auth"
 	"quire/internal/contents"
 	"quire/internal/kernel"
+	"quire/internal/kernel/keeper"
 	"quire/internal/problem"
 	documents "quire/internal/session"
 )
@@ -26,16 +27,23 @@ type Config struct {
 	Sessions *auth.Sessions
 	User     auth.User // whose folder it is; their workspace is users/<name>
 	Dir      string    // the workspace on the disk, absolute: where kernels and terminals start
+	Shared   string    // the shared folder on the disk, absolute: .shared/ in clients' paths; "" is none
 	State    string    // directory for settings and for what waits for slow clients
 	Version  string    // of Quire
 	Base     string    // the path under which everything is served: "" or "/user/ann"
 
 	Kernels       kernel.Finder
-	DefaultKernel string        // empty: python3 if it is installed, else the first
-	Warm          int           // started kernels kept waiting for each kernelspec in use, at most 8; 0 is none
-	StartTimeout  time.Duration // of a kernel; zero is kernel.DefaultStartTimeout
-	NoTerminals   bool          // no shells
-	Lab           string        // directory of a built JupyterLab, share/jupyter/lab; empty is none
+	DefaultKernel string // empty: python3 if it is installed, else the first
+	Warm          int    // started kernels kept waiting for each kernelspec in use, at most 8; 0 is none
+	// Keeper lets kernels outlive a server that is killed: see Resume. With nil they
+	// are processes of this one.
+	Keeper       *keeper.Keeper
+	StartTimeout time.Duration // of a kernel; zero is kernel.DefaultStartTimeout
+	NoTerminals  bool          // no shells
+	// Env is what kernels and terminals find in their environment besides; nil is
+	// nothing. It is asked at each start.
+	Env func() []string
+	Lab string // directory of a built JupyterLab, share/jupyter/lab; empty is none
 
 	Stop func() // ends the server, for POST /api/shutdown; nil answers 403
 	Log  *slog.Logger
@@ -48,10 +56,13 @@ type Server struct {
 	started time.Time
 	active  atomic.Int64 // Unix nanoseconds of the last request that counts
 	events  eventHub
-	pools   pools
+	pools   *kernel.Pools // of kernels in this process
+	noting  sync.Mutex    // one note to the keeper at a time
 
 	ctx    context.Context // ends with the Server
 	cancel context.CancelFunc
+
+	background sync.WaitGroup // what nobody waits for
 
 	mu        sync.Mutex
 	closed    bool
@@ -61,6 +72,8 @@ type Server struct {
 	creating  map[string]chan struct{} // paths whose session is being made
 
 	documents *documents.Rooms
+	holds     holds
+	languages languageUse
 }
 
 // New returns a Server and begins to warm up the default kernel.
@@ -75,17 +88,34 @@ func New(cfg Config) (*Server, error) {
 	s := &Server{
 		cfg: cfg, started: time.Now(), ctx: ctx, cancel: cancel,
 		kernels: map[string]*live{}, sessions: map[string]*session{},
-		terminals: map[string]*terminal{}, creating: map[string]chan struct{}{},
+		terminals: map[string]*terminal{}, creating: map[string]chan struct{}{}, pools: kernel.NewPools(cfg.Warm),
 	}
 	if err := s.openDocuments(); err != nil {
 		cancel()
 		return nil, err
 	}
 	s.touch()
-	if spec, err := cfg.Kernels.Find(s.defaultKernel()); err == nil {
-		s.pools.prepare(s, spec)
+	if cfg.Keeper == nil {
+		s.prepare()
 	}
 	return s, nil
+}
+
+// prepare begins to start waiting kernels of the default kernelspec.
+func (s *Server) prepare() {
+	spec, err := s.cfg.Kernels.Find(s.defaultKernel())
+	if err != nil {
+		return // who wants a kernel is told
+	}
+	if s.cfg.Keeper == nil {
+		s.pools.Prepare(s.kernelConfig(spec))
+		return
+	}
+	s.background.Go(func() {
+		if err := s.cfg.Keeper.Prepare(s.ctx, s.kernelConfig(spec)); err != nil && s.ctx.Err() == nil {
+			s.cfg.Log.LogAttrs(s.ctx, slog.LevelWarn, "no kernel waits", slog.String("kernel", spec.Name), slog.String("err", err.Error()))
+		}
+	})
 }
 
 // Close ends kernels, terminals and connections, and returns when they are
@@ -120,7 +150,12 @@ func (s *Server) Close() error {
 		wg.Go(t.close)
 	}
 	wg.Wait()
-	s.pools.close()
+	s.languages.close()
+	s.background.Wait()
+	s.pools.Close()
+	if s.cfg.Keeper != nil {
+		return s.cfg.Keeper.Close()
+	}
 	return nil
 }
 
@@ -155,7 +190,7 @@ type route struct {
 func (s *Server) Register(rt *api.Router) {
 	policy := api.Policy{Access: api.SignedIn, QueryToken: true}
 	for _, table := range [][]route{
-		s.serverRoutes(), s.kernelRoutes(), s.sessionRoutes(), s.terminalRoutes(), s.exportRoutes(), s.labRoutes(), s.collaborationRoutes(),
+		s.serverRoutes(), s.kernelRoutes(), s.sessionRoutes(), s.terminalRoutes(), s.exportRoutes(), s.labRoutes(), s.collaborationRoutes(), s.languageRoutes(),
 	} {
 		for _, r := range table {
 			rt.Handle(r.pattern, policy, s.counted(r))

@@ -219,8 +219,9 @@ func (s *Server) newSession(ctx context.Context, q *sessionRequest) (*session, e
 		return nil, err
 	}
 	s.mu.Lock()
-	defer s.mu.Unlock()
 	s.sessions[one.id] = one
+	s.mu.Unlock()
+	s.noteSessions()
 	return one, nil
 }
 
@@ -255,6 +256,7 @@ func (s *Server) patchSession(w http.ResponseWriter, r *http.Request) error {
 	if err := s.changeKernel(r.Context(), one, path, before, &q); err != nil {
 		return err
 	}
+	s.noteSessions()
 	return api.WriteJSON(w, http.StatusOK, s.sessionModel(one))
 }
 
@@ -264,7 +266,7 @@ func (s *Server) changeKernel(ctx context.Context, one *session, path string, be
 	var next *live
 	var err error
 	switch {
-	case q.kernelID() == before.k.ID():
+	case q.kernelID() == before.id:
 		return nil
 	case q.kernelID() != "":
 		if next, err = s.kernel(q.kernelID()); err != nil {
@@ -287,7 +289,7 @@ func (s *Server) changeKernel(ctx context.Context, one *session, path string, be
 	if used {
 		return nil
 	}
-	if err := s.shutdownKernel(ctx, before.k.ID()); err != nil && !problem.Is(err, problem.NotFound) {
+	if err := s.shutdownKernel(ctx, before.id); err != nil && !problem.Is(err, problem.NotFound) {
 		return err
 	}
 	return nil
@@ -300,7 +302,7 @@ func (s *Server) deleteSession(w http.ResponseWriter, r *http.Request) error {
 	}
 	s.mu.Lock()
 	delete(s.sessions, one.id)
-	id := one.kernel.k.ID()
+	id := one.kernel.id
 	s.mu.Unlock()
 	if err := s.shutdownKernel(r.Context(), id); err != nil && !problem.Is(err, problem.NotFound) {
 		return err

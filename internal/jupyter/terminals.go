@@ -87,7 +87,7 @@ func (t *terminal) model() terminalModel {
 }
 
 // startTerminal starts a shell in dir. ended is called when it is gone.
-func startTerminal(name, dir string, ended func(*terminal)) (*terminal, error) {
+func startTerminal(name, dir string, env []string, ended func(*terminal)) (*terminal, error) {
 	shell := os.Getenv("SHELL")
 	if !filepath.IsAbs(shell) {
 		shell = "/bin/sh"
@@ -98,6 +98,7 @@ func startTerminal(name, dir string, ended func(*terminal)) (*terminal, error) {
 	cmd := exec.Command(shell, "-l")
 	cmd.Dir = dir
 	cmd.Env = append(os.Environ(), "TERM=xterm-256color", "JUPYTER_SERVER_ROOT="+dir)
+	cmd.Env = append(cmd.Env, env...)
 	file, err := pty.StartWithSize(cmd, &pty.Winsize{Rows: defaultRows, Cols: defaultCols})
 	if err != nil {
 		return nil, problem.WrapAs(problem.Unavailable, err, "starting %s on a terminal", shell)
@@ -355,7 +356,11 @@ func (s *Server) postTerminal(w http.ResponseWriter, r *http.Request) error {
 			name = strconv.Itoa(n)
 		}
 	}
-	t, err := startTerminal(name, dir, s.forgetTerminal)
+	var env []string
+	if s.cfg.Env != nil {
+		env = s.cfg.Env()
+	}
+	t, err := startTerminal(name, dir, env, s.forgetTerminal)
 	if err != nil {
 		return err
 	}

@@ -82,7 +82,10 @@ func isExecutable(file string) bool {
 func environment(cfg *Config) []string {
 	env := os.Environ()
 	for name, value := range cfg.Spec.Env {
-		env = append(env, name+"="+expand(value))
+		if value = expand(value); name == matplotlibDir && ownMatplotlib(value) {
+			continue
+		}
+		env = append(env, name+"="+value)
 	}
 	env = append(env, "JPY_PARENT_PID="+itoa(os.Getpid()))
 	if _, set := os.LookupEnv("PYDEVD_DISABLE_FILE_VALIDATION"); !set && isIPykernel(cfg.Spec) {

@@ -310,6 +310,20 @@ func (k *Kernel) Interrupt(ctx context.Context) error {
 	return problem.Wrap(in.proc.signal(syscall.SIGINT), "interrupting the kernel")
 }
 
+// Waiting returns the bytes of messages that were received and not read.
+func (k *Kernel) Waiting() int64 { return (&Backlog{k.instance().inbox}).Bytes() }
+
+// Pause stops the kernel's processes where they are, and Resume lets them go on.
+// Nothing is lost meanwhile: what was sent waits.
+func (k *Kernel) Pause() error {
+	return problem.Wrap(k.instance().proc.signal(syscall.SIGSTOP), "pausing the kernel")
+}
+
+// Resume ends a Pause.
+func (k *Kernel) Resume() error {
+	return problem.Wrap(k.instance().proc.signal(syscall.SIGCONT), "resuming the kernel")
+}
+
 // Restart ends the process and starts a new one with the same Config. Messages
 // of the old one that were not read are dropped. When the new one cannot be
 // started the kernel stays dead.

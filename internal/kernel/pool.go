@@ -36,6 +36,7 @@ type Pool struct {
 	failed   time.Time     // when a start failed last: no refill for a while
 	failure  error         // why
 	first    chan struct{} // closed when the first start has ended
+	awaited  bool          // somebody waits for that, or has
 }
 
 // refillPause is how long a pool does not refill after a kernel that did not
@@ -96,13 +97,17 @@ func (p *Pool) Await(ctx context.Context) error {
 // Get returns a kernel as cfg asks for: a waiting one where it can be made so,
 // otherwise a new one. Of a waiting Python kernel the working directory and
 // the environment are changed; for other languages they must be those of the
-// pool. A kernel that died while it waited is never returned.
+// pool. A kernel that died while it waited is never returned. Who comes while
+// the first one starts gets that one: a start beside it would make both slower.
 func (p *Pool) Get(ctx context.Context, cfg Config) (*Kernel, error) {
 	cfg = cfg.withDefaults()
 	if cfg.Dir == "" {
 		cfg.Dir = p.cfg.Dir
 	}
 	setup, ok := p.setup(&cfg)
+	if ok {
+		p.awaitFirst(ctx)
+	}
 	for ok {
 		k := p.take()
 		if k == nil {
@@ -118,6 +123,22 @@ func (p *Pool) Get(ctx context.Context, cfg Config) (*Kernel, error) {
 		}
 	}
 	return p.start(ctx, cfg)
+}
+
+// awaitFirst waits for the first start when it is under way. One caller does:
+// it serves one.
+func (p *Pool) awaitFirst(ctx context.Context) {
+	p.mu.Lock()
+	wait := !p.awaited
+	p.awaited = true
+	p.mu.Unlock()
+	if !wait {
+		return
+	}
+	select {
+	case <-p.first:
+	case <-ctx.Done():
+	}
 }
 
 // handOver makes cfg the waiting kernel's own. What its process writes from

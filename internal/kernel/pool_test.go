@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -72,6 +73,50 @@ func TestPool(t *testing.T) {
 		t.Errorf("the output after the handover is %q", got)
 	}
 	checkNoKernelDirs(t, cfg.RuntimeDir)
+}
+
+// TestPoolGivesTheKernelThatStarts asks a pool while its first kernel starts,
+// and gets that one.
+func TestPoolGivesTheKernelThatStarts(t *testing.T) {
+	t.Parallel()
+	cfg := testConfig(t, kerneltest.Spec(t, kerneltest.Options{}))
+	ctx := &askedContext{Context: t.Context(), asked: make(chan struct{})}
+	first := make(chan *kernel.Kernel, 1)
+	var starts atomic.Int32
+	p, err := kernel.NewPoolWith(cfg, 1, func(starting context.Context, cfg kernel.Config) (*kernel.Kernel, error) {
+		if starts.Add(1) > 1 {
+			return kernel.Start(starting, cfg)
+		}
+		<-ctx.asked
+		k, err := kernel.Start(starting, cfg)
+		first <- k
+		return k, err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.Close()
+	k, err := p.Get(ctx, cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer k.Close()
+	ctx.Done() // or, when Get did not wait, the first start would for ever
+	if k != <-first {
+		t.Error("another kernel was started beside the one that started already")
+	}
+}
+
+// An askedContext tells when somebody waits for its end.
+type askedContext struct {
+	context.Context //nolint:containedctx // it is one
+	once            sync.Once
+	asked           chan struct{}
+}
+
+func (c *askedContext) Done() <-chan struct{} {
+	c.once.Do(func() { close(c.asked) })
+	return c.Context.Done()
 }
 
 func TestPoolGivesNoDeadKernel(t *testing.T) {

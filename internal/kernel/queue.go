@@ -193,7 +193,7 @@ func (q *queue) dropFile() {
 	q.file, q.rpos, q.wpos = nil, 0, 0
 }
 
-// encodeRecord writes a message as: channel, time, count of frames, the
+// encodeRecord writes a message as: time, number, count of frames, channel, the
 // frames, each with its length. Identities come before the four JSON parts.
 func encodeRecord(m *wire.Message) ([]byte, error) {
 	parts, err := m.Parts()
@@ -203,6 +203,7 @@ func encodeRecord(m *wire.Message) ([]byte, error) {
 	frames := append(append([][]byte{[]byte(m.Channel)}, m.Identities...), parts...)
 	b := make([]byte, 0, m.Size()+64+8*len(frames))
 	b = binary.AppendUvarint(b, uint64(m.Received.UnixNano()))
+	b = binary.AppendUvarint(b, m.Seq)
 	b = binary.AppendUvarint(b, uint64(len(m.Identities)))
 	b = binary.AppendUvarint(b, uint64(len(frames)))
 	for _, f := range frames {
@@ -215,6 +216,10 @@ func encodeRecord(m *wire.Message) ([]byte, error) {
 func decodeRecord(r *io.SectionReader) (*wire.Message, int64, error) {
 	br := &byteCounter{r: r}
 	at, err := binary.ReadUvarint(br)
+	if err != nil {
+		return nil, 0, err
+	}
+	seq, err := binary.ReadUvarint(br)
 	if err != nil {
 		return nil, 0, err
 	}
@@ -244,7 +249,7 @@ func decodeRecord(r *io.SectionReader) (*wire.Message, int64, error) {
 	if ids > 0 {
 		m.Identities = frames[1 : 1+ids]
 	}
-	m.Received = time.Unix(0, int64(at))
+	m.Received, m.Seq = time.Unix(0, int64(at)), seq
 	return m, br.n, nil
 }
 

@@ -21,7 +21,7 @@ const maxSpecFile = 1 << 20
 // Spec is an installed kernel: what a kernel.json says and where it is.
 type Spec struct {
 	Name                  string            // the directory's name, such as "python3"
-	Dir                   string            // the directory that holds kernel.json
+	Dir                   string            // the directory that holds kernel.json; empty for one that is in this program
 	Argv                  []string          // the command; {connection_file} and {resource_dir} are replaced
 	DisplayName           string            // for people
 	Language              string            // such as "python" or "R"
@@ -31,9 +31,36 @@ type Spec struct {
 	KernelProtocolVersion string            // what the kernel claims; empty when it does not say
 }
 
-// Finder finds kernels. The zero value looks in DefaultPaths.
+// Finder finds kernels. The zero value looks in DefaultPaths, and has the
+// kernels that are in this program.
 type Finder struct {
-	Paths []string // directories that hold kernels/, first match wins; nil is DefaultPaths()
+	Paths []string // directories that hold kernels/, first match wins; nil is DefaultPaths() and what is built in
+}
+
+// sqlArguments are what starts this program as its kernel for SQL, before the
+// connection file.
+var sqlArguments = []string{"kernel", "sql"}
+
+// SQLConnectionFile returns the connection file when a program's arguments ask
+// for the kernel for SQL.
+func SQLConnectionFile(args []string) (file string, asked bool) {
+	n := len(sqlArguments)
+	if len(args) != n+1 || !slices.Equal(args[:n], sqlArguments) {
+		return "", false
+	}
+	return args[n], true
+}
+
+// builtIn are the kernels that are in this program.
+func (f Finder) builtIn() []Spec {
+	exe, err := os.Executable()
+	if err != nil || f.Paths != nil {
+		return nil
+	}
+	return []Spec{{
+		Name: "sql", Argv: append(append([]string{exe}, sqlArguments...), "{connection_file}"), DisplayName: "SQL", Language: "sql",
+		InterruptMode: "message",
+	}}
 }
 
 var specName = regexp.MustCompile(`^[A-Za-z0-9._-]+$`)
@@ -67,6 +94,11 @@ func (f Finder) List() ([]Spec, []error) {
 			seen[spec.Name] = true
 		}
 		specs, errs = append(specs, found...), append(errs, bad...)
+	}
+	for _, spec := range f.builtIn() {
+		if !seen[spec.Name] {
+			specs = append(specs, spec)
+		}
 	}
 	slices.SortFunc(specs, func(a, b Spec) int { return strings.Compare(a.Name, b.Name) })
 	return specs, errs
@@ -106,6 +138,11 @@ func (f Finder) Find(name string) (Spec, error) {
 	for dir := range f.paths {
 		if found, _ := readSpecs(dir, func(n string) bool { return strings.EqualFold(n, name) }); len(found) > 0 {
 			return found[0], nil
+		}
+	}
+	for _, spec := range f.builtIn() {
+		if strings.EqualFold(spec.Name, name) {
+			return spec, nil
 		}
 	}
 	specs, errs := f.List()

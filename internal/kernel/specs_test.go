@@ -222,3 +222,38 @@ func FuzzReadSpec(f *testing.F) {
 		}
 	})
 }
+
+// The kernel for SQL is there without a Jupyter on the machine; one of that
+// name that somebody installed comes first.
+func TestBuiltIn(t *testing.T) {
+	dir := t.TempDir()
+	for name, value := range map[string]string{
+		"JUPYTER_PATH": dir, "HOME": dir, "XDG_DATA_HOME": dir, "JUPYTER_DATA_DIR": dir, "QUIRE_ENV": dir, "PATH": dir, "VIRTUAL_ENV": "", "CONDA_PREFIX": "",
+	} {
+		t.Setenv(name, value)
+	}
+	exe, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := Spec{Name: "sql", Argv: []string{exe, "kernel", "sql", "{connection_file}"}, DisplayName: "SQL", Language: "sql", InterruptMode: "message"}
+	found, err := Finder{}.Find("SQL")
+	if diff := cmp.Diff(want, found); err != nil || diff != "" {
+		t.Errorf("%v %s", err, diff)
+	}
+	specs, _ := Finder{}.List()
+	if !slices.ContainsFunc(specs, func(s Spec) bool { return s.Name == "sql" }) {
+		t.Errorf("the list has no sql: %+v", specs)
+	}
+	writeSpec(t, dir, "sql", `{"argv":["other"],"display_name":"Other","language":"sql"}`)
+	specs, _ = Finder{}.List()
+	n := 0
+	for _, s := range specs {
+		if s.Name == "sql" {
+			n++
+		}
+	}
+	if found, err := (Finder{}).Find("sql"); err != nil || found.DisplayName != "Other" || n != 1 {
+		t.Errorf("installed: %+v, %v, %d in the list", found, err, n)
+	}
+}

@@ -174,6 +174,33 @@ func (nb *Notebook) ParametersCell() int { return nb.tagged(ParametersTag) }
 // -1 when there is none.
 func (nb *Notebook) InjectedCell() int { return nb.tagged(InjectedTag) }
 
+// MarkerTag marks the texts that Papermill, and Quire with it, put into the
+// output of a run that failed.
+const MarkerTag = "papermill-error-cell-tag"
+
+// Numbers returns the number of each cell as people count them: from 1, as they
+// stand in the notebook that its author wrote. What a run puts in, the cell of
+// its parameters and the markers of an error, has the number 0, so that a cell
+// has the same number in a source, in its output while it runs and afterwards.
+func (nb *Notebook) Numbers() []int {
+	numbers, n := make([]int, len(nb.Cells)), 0
+	for i, c := range nb.Cells {
+		if !c.HasTag(InjectedTag) && !c.HasTag(MarkerTag) {
+			n++
+			numbers[i] = n
+		}
+	}
+	return numbers
+}
+
+// CellName names the cell with a number of Numbers: "cell 5".
+func CellName(number int) string {
+	if number == 0 {
+		return "the cell of the run's parameters"
+	}
+	return fmt.Sprintf("cell %d", number)
+}
+
 func (nb *Notebook) tagged(tag string) int {
 	return slices.IndexFunc(nb.Cells, func(c *Cell) bool { return c.HasTag(tag) })
 }

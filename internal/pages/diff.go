@@ -62,13 +62,18 @@ func (s *site) side(r *http.Request, name string) (*notebook.Notebook, error) {
 	if id, ok := strings.CutPrefix(name, "run:"); ok {
 		return s.cfg.Runs.Output(r.Context(), user(r), id)
 	}
-	// A name may hold an @: only digits behind the last one are a version.
-	p, version := name, ""
-	if i := strings.LastIndexByte(name, '@'); i >= 0 {
-		if _, err := number(name[i+1:]); err == nil {
-			p, version = name[:i], name[i+1:]
-		}
-	}
+	p, version, _ := cutVersion(name)
 	nb, _, err := s.loadVersion(r, strings.Trim(p, "/"), version)
 	return nb, err
+}
+
+// cutVersion parts "path@7". A name may hold an @: only digits behind the last
+// one are a version.
+func cutVersion(name string) (path, version string, ok bool) {
+	if i := strings.LastIndexByte(name, '@'); i >= 0 {
+		if _, err := number(name[i+1:]); err == nil {
+			return name[:i], name[i+1:], true
+		}
+	}
+	return name, "", false
 }

@@ -1,7 +1,9 @@
 package pages
 
 import (
+	"bytes"
 	"encoding/base64"
+	"encoding/json"
 	"io"
 	"mime"
 	"net/http"
@@ -34,6 +36,10 @@ func (s *site) loadVersion(r *http.Request, p, version string) (*notebook.Notebo
 
 // open opens the file at p, or one version of it.
 func (s *site) open(r *http.Request, p, version string) (io.ReadCloser, int64, error) {
+	if name, ok := s.templateName(p); ok {
+		_, source, number, err := s.openTemplate(r, name, version)
+		return io.NopCloser(bytes.NewReader(source)), int64(number), err
+	}
 	if version == "" {
 		e, body, err := s.cfg.Volume.Read(r.Context(), user(r), p)
 		return body, e.Version, err
@@ -50,7 +56,16 @@ func pathOf(r *http.Request) string { return strings.Trim(r.PathValue("path"), "
 
 // view shows a directory, a notebook or another file.
 func (s *site) view(w http.ResponseWriter, r *http.Request) error {
+	if name, ok := s.templateName(pathOf(r)); ok {
+		return s.viewTemplate(w, r, name)
+	}
 	e, err := s.cfg.Volume.Stat(r.Context(), user(r), pathOf(r))
+	if at, version, ok := cutVersion(pathOf(r)); ok && problem.Is(err, problem.NotFound) {
+		q := r.URL.Query()
+		q.Set("version", version)
+		http.Redirect(w, r, s.to("/view/")+escapePath(at)+"?"+q.Encode(), http.StatusFound)
+		return nil
+	}
 	if err != nil {
 		return err
 	}
@@ -110,28 +125,16 @@ func (s *site) viewNotebook(w http.ResponseWriter, r *http.Request, e contents.E
 		{Label: "Versions", URL: s.to("/versions/") + at},
 		downloads(s.to("/view/")+at, pinned),
 	}
-	if editor := s.editorURL(r, e.Path); editor != "" && pinned == "" {
-		opts.Actions = slices.Insert(opts.Actions, 1, viewer.Action{Label: "Open in editor", URL: editor})
-	}
+	opts.Actions = s.editors(r, e.Path, pinned, opts.Actions)
 	if e.Writable {
 		opts.Actions = append(opts.Actions, viewer.Action{Label: "More", Menu: []viewer.Action{
+			{Label: "Publish as template", URL: s.to("/publish/") + at},
 			{Label: "Rename or move", URL: s.to("/rename/") + at},
 			{Label: "Duplicate", URL: s.to("/duplicate/") + at, Post: true},
 			{Label: "Delete", URL: s.to("/delete/") + at, Post: true},
 		}})
 	}
 	return s.stream(w, r, view{Title: e.Name, Section: section(r, e.Path), Crumbs: s.crumbs(e.Path)}, book.Notebook, opts)
-}
-
-// editorURL is where the file at p opens in the editor of whoever asks, "" when
-// it is not their own or there is no editor.
-func (s *site) editorURL(r *http.Request, p string) string {
-	name := user(r).Name
-	own, ok := strings.CutPrefix(p, "users/"+name+"/")
-	if !ok || s.cfg.Editor == nil || !s.cfg.Editor() {
-		return ""
-	}
-	return s.to("/user/") + name + "/lab/tree/" + escapePath(own)
 }
 
 // downloads is the menu of the forms of a notebook at an address.
@@ -189,6 +192,7 @@ func (s *site) options(p string, number int64) viewer.Options {
 		OutputURL: func(cell, output int, mime string) string {
 			return s.to("/output/") + part(cell, output) + "&mime=" + url.QueryEscape(mime)
 		},
+		TableURL: func(cell, output int) string { return s.to("/output/") + part(cell, output) + "&as=table" },
 	}
 }
 
@@ -262,7 +266,7 @@ func (s *site) frame(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	return writeFrame(w, r, nb)
+	return s.writeFrame(w, r, nb)
 }
 
 // output sends the whole of one output.
@@ -283,15 +287,15 @@ func outputOf(r *http.Request, nb *notebook.Notebook) (*notebook.Output, error) 
 	return nb.Cells[cell].Outputs[output], nil
 }
 
-func writeFrame(w http.ResponseWriter, r *http.Request, nb *notebook.Notebook) error {
+func (s *site) writeFrame(w http.ResponseWriter, r *http.Request, nb *notebook.Notebook) error {
 	o, err := outputOf(r, nb)
 	if err != nil {
 		return err
 	}
 	h := w.Header()
 	h.Set("Content-Type", "text/html; charset=utf-8")
-	h.Set("Content-Security-Policy", viewer.FrameCSP(o)+"; frame-ancestors 'self'")
-	return viewer.RenderFrame(w, o, "/static/")
+	h.Set("Content-Security-Policy", viewer.FrameCSP(nb, o)+"; frame-ancestors 'self'")
+	return viewer.RenderFrame(w, nb, o, s.to("/static/"))
 }
 
 // rasters are the types of pictures that are sent as what they are; all else is
@@ -302,6 +306,15 @@ func writeOutput(w http.ResponseWriter, r *http.Request, nb *notebook.Notebook) 
 	o, err := outputOf(r, nb)
 	if err != nil {
 		return err
+	}
+	if r.URL.Query().Get("as") == "table" {
+		t := viewer.ReadTable(o)
+		if t == nil {
+			return problem.New(problem.NotFound, "the output holds no table")
+		}
+		cell, _ := strconv.Atoi(r.URL.Query().Get("cell")) // outputOf has seen to both
+		output, _ := strconv.Atoi(r.URL.Query().Get("output"))
+		return writeTable(w, renderedTable{Names: t.Names, Rows: t.Rows, Whole: int64(t.Whole), DX: viewer.ChartOf(nb.Cells[cell], output)})
 	}
 	kind := r.URL.Query().Get("mime")
 	var data []byte
@@ -334,6 +347,14 @@ func writeOutput(w http.ResponseWriter, r *http.Request, nb *notebook.Notebook) 
 	}
 	_, err = w.Write(data)
 	return err
+}
+
+// writeTable sends the values of a table to the script that explores it.
+func writeTable(w http.ResponseWriter, t renderedTable) error {
+	h := w.Header()
+	h.Set("Content-Type", "application/json")
+	h.Set("Cache-Control", "no-store")
+	return problem.Wrap(json.NewEncoder(w).Encode(t), "sending a table")
 }
 
 // viewFile shows a file that is no notebook.

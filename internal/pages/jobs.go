@@ -18,18 +18,24 @@ import (
 
 // Bounds of the pages of containers.
 const (
-	recentJobs  = 20        // finished ones that are listed
-	maxJobLog   = 256 << 10 // bytes of the end of a log that are shown
-	workspaceAt = "/work"   // where the form mounts the workspace
+	recentJobs  = 20           // finished ones that are listed
+	maxJobLog   = 256 << 10    // bytes of the end of a log that are shown
+	workspaceAt = "/workspace" // where the form mounts the workspace
 )
 
 // registerJobs adds the pages of containers.
 func (s *site) registerJobs(rt *api.Router) {
 	page := api.Policy{Access: api.SignedIn, Page: true}
 	rt.Handle("GET /compute", page, s.compute)
+	rt.Handle("GET /compute/events", page, s.computeEvents)
+	rt.Handle("POST /compute/servers/{user}/stop", page, s.stopServer)
+	rt.Handle("POST /compute/servers/{user}/extend", page, s.extendServer)
 	rt.Handle("GET /compute/new", page, s.launchForm)
 	rt.Handle("POST /compute/new", page, s.launch)
+	rt.Handle("GET /compute/starting", page, s.starting)
+	rt.Handle("GET /compute/starting/events", page, s.startingEvents)
 	rt.Handle("GET /compute/{id}", page, s.job)
+	rt.Handle("GET /compute/{id}/events", page, s.jobEvents)
 	rt.Handle("POST /compute/{id}", page, s.killJob)
 }
 
@@ -106,31 +112,6 @@ func sizeWords(r compute.Resources) string {
 	return words
 }
 
-// compute shows what runs, what ended lately, and what is not enforced.
-func (s *site) compute(w http.ResponseWriter, r *http.Request) error {
-	if err := s.noCompute(); err != nil {
-		return err
-	}
-	data := struct {
-		Live, Ended []jobLine
-		Probe       compute.Probe
-		Warnings    []string
-		Groups      []job.GroupUse
-	}{Groups: s.cfg.Jobs.Groups()}
-	var err error
-	if data.Live, err = s.jobLines(r, job.Filter{Active: true}); err != nil {
-		return err
-	}
-	if data.Ended, err = s.jobLines(r, job.Filter{State: job.Finished, Limit: recentJobs}); err != nil {
-		return err
-	}
-	if data.Probe, err = s.cfg.Jobs.Probe(r.Context()); err != nil {
-		return err
-	}
-	data.Warnings = data.Probe.Warnings(s.cfg.Jobs.Profile(user(r)).Defaults)
-	return s.show(w, r, http.StatusOK, "compute", view{Title: "Compute", Section: "compute", Data: data})
-}
-
 func (s *site) jobLines(r *http.Request, f job.Filter) ([]jobLine, error) {
 	all, err := s.cfg.Jobs.List(r.Context(), user(r), f)
 	if err != nil {
@@ -146,46 +127,63 @@ func (s *site) jobLines(r *http.Request, f job.Filter) ([]jobLine, error) {
 	return lines, nil
 }
 
-// job shows one job: its tasks, what they use, and what the first of them wrote.
+// A jobPage is what the page of a job shows.
+type jobPage struct {
+	jobLine
+	All      []job.Task
+	Log      string
+	Limit    compute.Resources
+	Warnings []string
+	Start    []job.Phase // of the newest task
+}
+
+// Starting reports whether the newest task starts: its parts say what it waits for.
+func (d *jobPage) Starting() bool { return len(underWay(d.Start)) > 0 }
+
+// job shows one job: its tasks, what they use, and what the newest of them wrote.
 func (s *site) job(w http.ResponseWriter, r *http.Request) error {
-	if err := s.noCompute(); err != nil {
+	data, err := s.jobPage(r)
+	if err != nil {
 		return err
+	}
+	return s.show(w, r, http.StatusOK, "job", view{
+		Title: data.Descriptor.ApplicationName, Section: "compute", Crumbs: []crumb{{"Compute", s.to("/compute")}}, Data: data,
+	})
+}
+
+func (s *site) jobPage(r *http.Request) (*jobPage, error) {
+	if err := s.noCompute(); err != nil {
+		return nil, err
 	}
 	found, err := s.cfg.Jobs.Job(r.Context(), user(r), r.PathValue("id"))
 	if err != nil {
-		return err
+		return nil, err
 	}
 	tasks, err := s.cfg.Jobs.Tasks(r.Context(), user(r), found.Job.ID, true)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	data := struct {
-		jobLine
-		All      []job.Task
-		Log      string
-		Limit    compute.Resources
-		Warnings []string
-	}{jobLine: jobLine{found.Job, found.Tasks}, All: tasks, Limit: found.Job.Descriptor.Container.Resources.Size()}
+	data := &jobPage{jobLine: jobLine{found.Job, found.Tasks}, All: tasks, Limit: found.Job.Descriptor.Container.Resources.Size()}
 	if len(tasks) > 0 {
-		log, err := s.cfg.Jobs.Logs(r.Context(), user(r), tasks[len(tasks)-1].ID, compute.LogOptions{TailBytes: maxJobLog})
+		newest := tasks[len(tasks)-1]
+		data.Start = newest.Start()
+		log, err := s.cfg.Jobs.Logs(r.Context(), user(r), newest.ID, compute.LogOptions{TailBytes: maxJobLog})
 		if err != nil {
-			return err
+			return nil, err
 		}
 		text, err := io.ReadAll(io.LimitReader(log, maxJobLog))
 		_ = log.Close()
 		if err != nil {
-			return problem.WrapAs(problem.Unavailable, err, "reading a log")
+			return nil, problem.WrapAs(problem.Unavailable, err, "reading a log")
 		}
-		data.Log = strings.ToValidUTF8(string(text), "�")
+		data.Log = strings.ToValidUTF8(string(text), "\uFFFD")
 	}
 	probe, err := s.cfg.Jobs.Probe(r.Context())
 	if err != nil {
-		return err
+		return nil, err
 	}
 	data.Warnings = probe.Warnings(data.Limit)
-	return s.show(w, r, http.StatusOK, "job", view{
-		Title: found.Job.Descriptor.ApplicationName, Section: "compute", Crumbs: []crumb{{"Compute", s.to("/compute")}}, Data: data,
-	})
+	return data, nil
 }
 
 func (s *site) killJob(w http.ResponseWriter, r *http.Request) error {
@@ -219,6 +217,13 @@ type launchForm struct {
 	Error, Nonce      string
 	Presets           []preset
 	Warnings          []string
+
+	Notebook string // that a person came from and goes back to; "" is none
+
+	Servers bool // whether notebook servers have a size here
+	Server  bool // whether the container is for one
+	Running bool // whether one's own runs: launching ends it
+	Kernels int  // of it
 }
 
 type preset struct{ Name, Title string }
@@ -243,11 +248,34 @@ func (s *site) launchForm(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	profile := s.cfg.Jobs.Profile(user(r))
-	size := profile.Defaults
+	size, name, env := profile.Defaults, "", ""
+	server, err := s.ownServer(r)
+	if err != nil {
+		return err
+	}
+	forServer := server != nil && r.URL.Query().Get("for") != "command"
+	if forServer {
+		size, name, env = server.Launch.Resources, server.Launch.Name, server.Launch.Env
+	}
 	if chosen, ok := profile.Preset(r.URL.Query().Get("preset")); ok {
 		size = chosen.Resources
 	}
-	return s.showLaunch(w, r, http.StatusOK, newLaunchForm(profile, size))
+	f := newLaunchForm(profile, size)
+	f.Server, f.Name, f.Env = forServer, name, env
+	f.Notebook = s.cameFrom(r)
+	return s.showLaunch(w, r, http.StatusOK, f)
+}
+
+// ownServer is the notebook server of who asks; nil where those have no size.
+func (s *site) ownServer(r *http.Request) (*ServerView, error) {
+	if s.cfg.Servers == nil {
+		return nil, nil
+	}
+	v, err := s.cfg.Servers.Look(r.Context(), user(r).Name)
+	if err != nil || !v.Contained {
+		return nil, err
+	}
+	return &v, nil
 }
 
 func (s *site) showLaunch(w http.ResponseWriter, r *http.Request, status int, f *launchForm) error {
@@ -256,13 +284,20 @@ func (s *site) showLaunch(w http.ResponseWriter, r *http.Request, status int, f 
 		return err
 	}
 	f.Warnings = probe.Warnings(s.cfg.Jobs.Profile(user(r)).Defaults)
+	server, err := s.ownServer(r)
+	if err != nil {
+		return err
+	}
+	if f.Servers = server != nil; f.Servers {
+		f.Running, f.Kernels = server.State != "stopped", server.Kernels
+	}
 	return s.show(w, r, status, "launch", view{Title: "Container Parameters", Section: "compute", Crumbs: []crumb{{"Compute", s.to("/compute")}}, Data: f})
 }
 
 // take reads what was typed. What is no number is a problem of its field.
 func (f *launchForm) take(form url.Values) job.Descriptor {
 	f.Name, f.Env, f.Command = strings.TrimSpace(form.Get("name")), form.Get("env"), form.Get("command")
-	f.Mount, f.Nonce = form.Has("mount"), form.Get("nonce")
+	f.Mount, f.Nonce, f.Server = form.Has("mount"), form.Get("nonce"), form.Get("for") == "server"
 	numbers := map[string]float64{}
 	for i := range f.Sizes {
 		one := &f.Sizes[i]
@@ -283,7 +318,7 @@ func (f *launchForm) take(form url.Values) job.Descriptor {
 	for _, one := range wrong {
 		f.EnvProblem = both(f.EnvProblem, one.Message)
 	}
-	if strings.TrimSpace(f.Command) == "" {
+	if strings.TrimSpace(f.Command) == "" && !f.Server {
 		f.CommandProblem = "A command is needed"
 	}
 	const megabytes = 1024
@@ -351,7 +386,11 @@ func (s *site) launch(w http.ResponseWriter, r *http.Request) error {
 	}
 	profile := s.cfg.Jobs.Profile(user(r))
 	f := newLaunchForm(profile, profile.Defaults)
+	f.Notebook = s.cameFrom(r)
 	o := job.Order{Descriptor: f.take(r.PostForm), IdempotencyKey: r.PostForm.Get("nonce")}
+	if f.Server {
+		return s.launchServer(w, r, f, o.Descriptor)
+	}
 	_, wrong, err := s.cfg.Jobs.Check(r.Context(), user(r), o)
 	if err != nil {
 		return err
@@ -367,4 +406,43 @@ func (s *site) launch(w http.ResponseWriter, r *http.Request) error {
 	}
 	http.Redirect(w, r, s.to("/compute/"+made.ID), http.StatusSeeOther)
 	return nil
+}
+
+// launchServer starts one's own notebook server as the form says. One that runs
+// is ended first, with what is open saved.
+func (s *site) launchServer(w http.ResponseWriter, r *http.Request, f *launchForm, d job.Descriptor) error {
+	if s.cfg.Servers == nil {
+		return problem.New(problem.NotFound, "there are no notebook servers here")
+	}
+	want := compute.Launch{Name: f.Name, Resources: d.Container.Resources.Size(), Env: strings.ReplaceAll(f.Env, "\r\n", "\n")}
+	if f.EnvProblem == "" {
+		wrong, err := s.cfg.Servers.Check(r.Context(), user(r).Name, want)
+		if err != nil {
+			return err
+		}
+		f.blame(wrong)
+	}
+	if f.bad() {
+		return s.showLaunch(w, r, http.StatusBadRequest, f)
+	}
+	if err := s.cfg.Servers.Begin(r.Context(), user(r).Name, want); err != nil {
+		f.Error = text(err)
+		return s.showLaunch(w, r, api.Status(err), f)
+	}
+	to := s.to("/compute")
+	if f.Notebook != "" {
+		to += "?notebook=" + url.QueryEscape(f.Notebook)
+	}
+	http.Redirect(w, r, to, http.StatusSeeOther)
+	return nil
+}
+
+// cameFrom is the notebook, one of the person's own, from whose editor they came
+// to choose a size; "" when it was none.
+func (s *site) cameFrom(r *http.Request) string {
+	p := r.URL.Query().Get("notebook")
+	if s.editorURL(r, p) == "" {
+		return ""
+	}
+	return p
 }

@@ -22,7 +22,9 @@ import (
 	"quire/internal/compute"
 	"quire/internal/contents"
 	"quire/internal/job"
+	"quire/internal/nbtemplate"
 	"quire/internal/problem"
+	"quire/internal/query"
 	"quire/internal/run"
 	"quire/internal/schedule"
 	"quire/internal/search"
@@ -41,14 +43,23 @@ type Config struct {
 	Runs     *run.Runs
 	Sessions *auth.Sessions
 	Search   *search.Index
+	// Templates are what is published; without them there are no pages of it.
+	Templates *nbtemplate.Templates
 	// Schedules are what fires by itself; without them there are no pages of it.
 	Schedules *schedule.Schedules
 	// Jobs are the containers; without them the pages of containers say so.
-	Jobs    *job.Jobs
+	Jobs *job.Jobs
+	// Queries are the ways to data; without them the pages of data say so.
+	Queries *query.Gateway
+	// Servers are people's notebook servers; nil is none.
+	Servers Servers
 	Version string
-	// Editor reports whether there is an editor to open a person's own notebooks
-	// in; nil is none.
-	Editor func() bool
+	// Elsewhere is where people sign in besides; nil is nowhere.
+	Elsewhere *Elsewhere
+	// Notebooks says that people have notebook servers, which the editor needs.
+	Notebooks bool
+	// Lab reports whether these have JupyterLab to show; nil is no.
+	Lab func() bool
 	// QuotaBytes is how much a workspace may hold; 0 is no limit.
 	QuotaBytes int64
 	Now        func() time.Time // time.Now when nil
@@ -58,6 +69,8 @@ type site struct {
 	cfg   Config
 	rt    *api.Router
 	cache *viewer.Cache
+
+	covers covers
 }
 
 // maxUpload is the largest form with files that is taken, in bytes.
@@ -75,9 +88,16 @@ func Register(rt *api.Router, cfg Config) {
 	rt.Handle("GET /{$}", public, s.home)
 	rt.Handle("GET /login", public, s.loginPage)
 	rt.Handle("POST /login", public, s.login)
+	if cfg.Elsewhere != nil {
+		rt.Handle("GET /login/elsewhere", public, s.goElsewhere)
+		rt.Handle("GET /login/back", public, s.back)
+	}
 	rt.Handle("POST /logout", page, s.logout)
 	rt.Handle("GET /static/{name}", api.Policy{Access: api.Public}, s.static)
+	s.registerPeople(rt)
 	s.registerJobs(rt)
+	s.registerRender(rt)
+	s.registerInspect(rt)
 	// Files.
 	rt.Handle("GET /view/{path...}", page, s.view)
 	rt.Handle("GET /frame/{path...}", page, s.frame)
@@ -102,6 +122,7 @@ func Register(rt *api.Router, cfg Config) {
 	rt.Handle("GET /runs", page, s.runs)
 	rt.Handle("GET /runs/{id}", page, s.run)
 	rt.Handle("GET /runs/{id}/timeline", page, s.timeline)
+	rt.Handle("GET /runs/{id}/compute", page, s.usage)
 	rt.Handle("GET /runs/{id}/log", page, s.log)
 	rt.Handle("GET /runs/{id}/attempts", page, s.attempts)
 	rt.Handle("GET /runs/{id}/cells/{index}", page, s.runCell)
@@ -110,9 +131,16 @@ func Register(rt *api.Router, cfg Config) {
 	rt.Handle("POST /runs/{id}/clone", page, s.cloneRun)
 	rt.Handle("POST /runs/{id}/cancel", page, s.cancel)
 	rt.Handle("POST /runs/{id}/retry", page, s.retry)
+	if cfg.Templates != nil {
+		s.registerTemplates(rt)
+	}
 	if cfg.Schedules != nil {
 		s.registerSchedules(rt)
 	}
+	s.registerData(rt)
+	rt.Handle("GET /lineage", page, s.lineage)
+	rt.Handle("GET /edit/{path...}", page, s.edit)
+	rt.Handle("GET /static/app/{path...}", api.Policy{Access: api.Public}, s.app)
 }
 
 // A view is what every template gets.
@@ -123,6 +151,7 @@ type view struct {
 	Crumbs  []crumb
 	Class   string // of the body
 	Now     time.Time
+	Policy  string // the page's Content-Security-Policy, when it is not csp
 	Data    any
 }
 
@@ -130,6 +159,9 @@ type crumb struct{ Name, URL string }
 
 // crumbs leads from the root to path.
 func (s *site) crumbs(p string) []crumb {
+	if name, ok := s.templateName(p); ok {
+		return []crumb{{"Templates", s.to("/templates")}, {name, s.to("/templates/") + name}}
+	}
 	list := []crumb{{"Workspaces", s.to("/view/")}}
 	at := ""
 	for name := range strings.SplitSeq(p, "/") {
@@ -153,6 +185,8 @@ func escapePath(p string) string {
 
 var funcs = template.FuncMap{
 	"ago":       ago,
+	"dataURL":   dataURL,
+	"selectURL": selectURL,
 	"stamp":     func(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05 UTC") },
 	"iso":       func(t time.Time) string { return t.UTC().Format(time.RFC3339) },
 	"bytes":     byteSize,
@@ -161,18 +195,29 @@ var funcs = template.FuncMap{
 	"sign":      sign,
 	"word":      word,
 	"class":     class,
+	"runState":  func(s query.State) run.State { return run.State(s) }, // the same words
 	"base":      path.Base,
 	"micros":    func(t time.Time) string { return t.UTC().Format("2006-01-02T15:04:05.000000Z") },
 	"clock":     func(t time.Time) string { return t.UTC().Format("15:04:05.000") },
 	"short":     short,
 	"plus":      func(a, b int) int { return a + b },
 	"marked":    marked,
+	"cover":     cover,
+	"slashed":   func(u template.URL) bool { return strings.HasPrefix(string(u), "/") },
+	"figure":    figure,
+	"numeric":   numeric,
 	"inc":       func(n int) int { return n + 1 },
 	"fireSign":  func(s schedule.State) string { return sign(fireState(s)) },
 	"fireClass": func(s schedule.State) string { return class(fireState(s)) },
 	"fireWord":  fireWord,
 	"laneWord":  laneWord,
+	"strategy":  strategyWords,
+	"catchUp":   catchUpWords,
+	"deed":      deed,
+	"shortLock": schedule.ShortLock,
 	"size":      compute.FormatBytes,
+	"coarse":    coarse,
+	"phases":    phaseLines,
 	"cpu":       compute.FormatCPU,
 }
 
@@ -191,10 +236,18 @@ func parseLook(base string) look {
 	links := template.FuncMap{
 		"root":   func() string { return base },
 		"style":  func() string { return base + "/static/" + viewer.StylesheetName() },
+		"app":    func(name string) string { return appURL(base, name) },
 		"hitURL": func(h search.Hit) string { return base + hitPath(h) },
 	}
 	all := look{}
-	for _, name := range []string{"login", "workspace", "rename", "trash", "versions", "diff", "runform", "runs", "run", "error", "stream", "search", "discover", "schedules", "schedule", "scheduleform", "compute", "job", "launch"} {
+	all["edit"] = template.Must(template.New("edit.html").Funcs(funcs).Funcs(links).ParseFS(templateFiles, "template/edit.html"))
+	for _, name := range []string{
+		"login", "account", "people", "workspace", "rename", "trash",
+		"versions", "diff", "runform", "runs", "run", "error",
+		"stream", "search", "discover", "data", "table", "query", "schedules", "schedule", "scheduleform",
+		"compute", "job", "launch", "templates", "template", "publish",
+		"sweep", "coming", "lineage", "starting",
+	} {
 		all[name] = template.Must(template.New("layout.html").Funcs(funcs).Funcs(links).ParseFS(templateFiles, "template/layout.html", "template/"+name+".html"))
 	}
 	return all
@@ -236,6 +289,9 @@ func render(w http.ResponseWriter, r *http.Request, look look, status int, name 
 		return fmt.Errorf("rendering the page %s: %w", name, err)
 	}
 	setHeader(w.Header(), r)
+	if v.Policy != "" {
+		w.Header().Set("Content-Security-Policy", v.Policy)
+	}
 	w.WriteHeader(status)
 	_, err := b.WriteTo(w)
 	return err
@@ -286,9 +342,14 @@ func (s *site) home(w http.ResponseWriter, r *http.Request) error {
 }
 
 func (s *site) loginPage(w http.ResponseWriter, r *http.Request) error {
-	return s.show(w, r, http.StatusOK, "login", view{Title: "Sign in", Data: map[string]any{
-		"Next": s.rt.SafeNext(r.URL.Query().Get("next")),
-	}})
+	return s.showLogin(w, r, http.StatusOK, map[string]any{"Next": s.rt.SafeNext(r.URL.Query().Get("next"))})
+}
+
+func (s *site) showLogin(w http.ResponseWriter, r *http.Request, status int, data map[string]any) error {
+	if s.cfg.Elsewhere != nil {
+		data["Elsewhere"] = s.cfg.Elsewhere.Name()
+	}
+	return s.show(w, r, status, "login", view{Title: "Sign in", Data: data})
 }
 
 func (s *site) login(w http.ResponseWriter, r *http.Request) error {
@@ -298,9 +359,9 @@ func (s *site) login(w http.ResponseWriter, r *http.Request) error {
 	next := s.rt.SafeNext(r.PostForm.Get("next"))
 	secret, _, err := s.cfg.Sessions.SignIn(r.Context(), strings.TrimSpace(r.PostForm.Get("token")))
 	if err != nil {
-		return s.show(w, r, http.StatusForbidden, "login", view{Title: "Sign in", Data: map[string]any{
+		return s.showLogin(w, r, http.StatusForbidden, map[string]any{
 			"Next": next, "Error": "That is not an access token of this server.",
-		}})
+		})
 	}
 	s.rt.SetSession(w, secret)
 	http.Redirect(w, r, next, http.StatusSeeOther)

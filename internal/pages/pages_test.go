@@ -24,6 +24,7 @@ import (
 	"quire/internal/auth"
 	"quire/internal/contents"
 	"quire/internal/db/sqlite"
+	"quire/internal/nbtemplate"
 	"quire/internal/pages"
 	"quire/internal/run"
 	"quire/internal/schedule"
@@ -88,7 +89,7 @@ func finished() string {
 }
 
 // launcher plays the processes of attempts: each fails at once, or waits.
-type launcher struct{ hold atomic.Bool }
+type launcher struct{ hold, succeed atomic.Bool }
 
 func (l *launcher) Launch(_ context.Context, dir string) error {
 	var spec run.Spec
@@ -116,14 +117,18 @@ func (l *launcher) Launch(_ context.Context, dir string) error {
 		defer lock.Close()
 		events := `{"type":"run_started","time":"2026-11-23T10:00:00Z","cells":3}` + "\n" +
 			`{"type":"warning","time":"2026-11-23T10:00:00Z","message":` + quote(evil) + `}` + "\n" +
-			`{"type":"output","time":"2026-11-23T10:00:01Z","cell":2,"outputType":"stream","stream":"stdout","text":` + quote(evil) + `}` + "\n"
+			`{"type":"output","time":"2026-11-23T10:00:01Z","cell":3,"index":2,"outputType":"stream","stream":"stdout","text":` + quote(evil) + `}` + "\n"
 		_ = os.WriteFile(filepath.Join(dir, "events.jsonl"), []byte(events), 0o600)
 		_ = os.WriteFile(filepath.Join(dir, "platform.log"), []byte(evil), 0o600)
 		_ = os.WriteFile(filepath.Join(dir, "output.ipynb"), []byte(finished()), 0o600)
-		engine := `{"status":"failed","error":{"cell":2,"ename":"KeyError","evalue":"x","traceback":[]},"records":[{"name":` + quote(evil) +
-			`,"value":` + quote(evil) + `,"cell":2}],"warnings":[` + quote(evil) + `]}`
+		engine := `{"status":"failed","error":{"cell":3,"index":2,"ename":"KeyError","evalue":"x","traceback":[]},"records":[{"name":"score","value":0.25,"cell":3},{"name":` + quote(evil) +
+			`,"value":` + quote(evil) + `,"cell":3}],"warnings":[` + quote(evil) + `]}`
+		state := run.Failed
+		if l.succeed.Load() {
+			state = run.Succeeded
+		}
 		result, _ := json.Marshal(run.Result{
-			Fence: spec.Fence, State: run.Failed, Reason: "raised " + evil, At: time.Now().UTC(), Engine: json.RawMessage(engine),
+			Fence: spec.Fence, State: state, Reason: "raised " + evil, At: time.Now().UTC(), Engine: json.RawMessage(engine),
 		})
 		_ = os.WriteFile(filepath.Join(dir, "r.tmp"), result, 0o600)
 		_ = os.Rename(filepath.Join(dir, "r.tmp"), filepath.Join(dir, "result.json"))
@@ -132,7 +137,8 @@ func (l *launcher) Launch(_ context.Context, dir string) error {
 }
 
 type bundle struct {
-	*testing.T
+	testing.TB
+	records   string // the file of the records
 	router    *api.Router
 	volume    *contents.Volume
 	runs      *run.Runs
@@ -140,9 +146,10 @@ type bundle struct {
 	cookie    string
 	mux       *http.ServeMux // knows the routes
 	schedules *schedule.Schedules
+	templates *nbtemplate.Templates
 }
 
-func setup(t *testing.T) *bundle {
+func setup(t testing.TB) *bundle {
 	t.Helper()
 	ctx, dir := t.Context(), t.TempDir()
 	d, err := sqlite.Open(ctx, filepath.Join(dir, "q.db"))
@@ -150,7 +157,7 @@ func setup(t *testing.T) *bundle {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = d.Close() })
-	b := &bundle{T: t, launcher: &launcher{}}
+	b := &bundle{TB: t, records: filepath.Join(dir, "q.db"), launcher: &launcher{}}
 	if b.volume, err = contents.Open(ctx, contents.Config{
 		Dir: filepath.Join(dir, "files"), Versions: d, Blobs: &contents.Blobs{Store: mem.New(mem.Config{})}, QuotaBytes: 1 << 30,
 	}); err != nil {
@@ -162,9 +169,11 @@ func setup(t *testing.T) *bundle {
 			t.Fatal(err)
 		}
 	}
+	b.templates = nbtemplate.New(nbtemplate.Config{Store: d, Blobs: &contents.Blobs{Store: mem.New(mem.Config{})}, Volume: b.volume, Dates: schedule.Dates})
 	b.runs = run.New(run.Config{
-		Store: d, Spool: filepath.Join(dir, "runs"), Objects: mem.New(mem.Config{}), Volume: b.volume,
-		Files: filepath.Join(dir, "files"), Launcher: b.launcher,
+		Templates: b.templates,
+		Store:     d, Spool: filepath.Join(dir, "runs"), Objects: mem.New(mem.Config{}), Volume: b.volume,
+		Files: filepath.Join(dir, "files"), Launcher: b.launcher, Dates: schedule.Dates,
 	})
 	if err := b.runs.Start(ctx); err != nil {
 		t.Fatal(err)
@@ -185,10 +194,10 @@ func setup(t *testing.T) *bundle {
 	}
 	b.router = api.NewRouter(api.Config{Sessions: sessions, Hosts: []string{host}, ErrorPage: pages.ErrorPage("")})
 	api.RegisterRuns(b.router, b.runs)
-	api.RegisterContents(b.router, b.volume)
+	api.RegisterContents(b.router, b.volume, nil)
 	b.schedules = schedule.New(schedule.Config{Store: d, Runs: b.runs, User: d.User})
 	pages.Register(b.router, pages.Config{
-		Volume: b.volume, Runs: b.runs, Schedules: b.schedules, Sessions: sessions, Search: index, QuotaBytes: 1 << 30,
+		Volume: b.volume, Runs: b.runs, Templates: b.templates, Schedules: b.schedules, Sessions: sessions, Search: index, QuotaBytes: 1 << 30,
 	})
 	b.mux = http.NewServeMux()
 	for _, route := range b.router.Routes() {
@@ -251,6 +260,12 @@ func (b *bundle) submit(form url.Values) string {
 	if b.launcher.hold.Load() {
 		return id
 	}
+	return b.await(id).ID
+}
+
+// await waits for a run's end.
+func (b *bundle) await(id string) run.Run {
+	b.Helper()
 	deadline := time.NewTimer(30 * time.Second)
 	defer deadline.Stop()
 	tick := time.NewTicker(5 * time.Millisecond)
@@ -261,7 +276,7 @@ func (b *bundle) submit(form url.Values) string {
 			b.Fatal(err)
 		}
 		if r.State.Ended() && r.Published {
-			return id
+			return r
 		}
 		select {
 		case <-deadline.C:

@@ -11,7 +11,9 @@ import (
 	"time"
 
 	"quire/internal/engine"
+	"quire/internal/job"
 	"quire/internal/notebook"
+	"quire/internal/notify"
 	"quire/internal/parameter"
 	"quire/internal/problem"
 	"quire/internal/run"
@@ -24,11 +26,15 @@ type runHead struct {
 	Tab      string // notebook, timeline, log, attempts
 	Duration time.Duration
 	ErrorURL string // of the cell that failed; "" when none did
-	ErrorAt  int    // its number, from 1
+	ErrorAt  string // its name, as "cell 5"
 	Records  []named
 	Warnings []string
-	Mine     bool      // may be cancelled by who looks
-	Now      time.Time // when the state was read
+	Kept     *run.Kept       // the container that it failed in, for its owner to go on in; nil is none
+	Used     run.Lineage     // what it wrote and read
+	Told     []notify.Notice // who was told, or is to be
+	Mine     bool            // may be cancelled by who looks
+	Start    []job.Phase     // of its container, until that runs
+	Now      time.Time       // when the state was read
 	Body     any
 }
 
@@ -48,9 +54,15 @@ func (s *site) headOf(r *http.Request, tab string) (runHead, *notebook.Notebook,
 	}
 	u := user(r)
 	h := runHead{Run: found, Tab: tab, Duration: found.Duration(now), Now: now, Mine: u.Admin || u.Name == found.Owner}
+	if h.Used, err = s.cfg.Runs.Lineage(r.Context(), u, id); err != nil {
+		return runHead{}, nil, err
+	}
+	if h.Told, err = s.cfg.Runs.Told(r.Context(), u, id); err != nil {
+		return runHead{}, nil, err
+	}
 	if res := resultOf(found); res != nil {
-		if e := res.Error; e != nil && e.Cell >= 0 && e.Cell < len(nb.Cells) {
-			h.ErrorURL, h.ErrorAt = s.to("/runs/")+id+"#"+viewer.Anchors(nb)[e.Cell], e.Cell+1
+		if e := res.Error; e != nil && e.Index >= 0 && e.Index < len(nb.Cells) && nb.Numbers()[e.Index] == e.Cell {
+			h.ErrorURL, h.ErrorAt = s.to("/runs/")+id+"#"+viewer.Anchors(nb)[e.Index], notebook.CellName(e.Cell)
 		}
 		for _, rec := range res.Records[:min(len(res.Records), 100)] {
 			value := string(rec.Value)
@@ -60,6 +72,18 @@ func (s *site) headOf(r *http.Request, tab string) (runHead, *notebook.Notebook,
 			h.Records = append(h.Records, named{rec.Name, short(value)})
 		}
 		h.Warnings = res.Warnings[:min(len(res.Warnings), 20)]
+	}
+	if found.State == run.Failed && found.Container != nil && found.Owner == u.Name {
+		if kept, err := s.cfg.Runs.Kept(r.Context(), u, id); err == nil {
+			h.Kept = &kept
+		}
+	}
+	if h.Live() && found.Container != nil {
+		start, err := s.cfg.Runs.ContainerStart(r.Context(), u, id)
+		if err != nil {
+			return runHead{}, nil, err
+		}
+		h.Start = underWay(start)
 	}
 	return h, nb, nil
 }
@@ -82,6 +106,9 @@ func (s *site) run(w http.ResponseWriter, r *http.Request) error {
 }
 
 func (s *site) runCrumbs(found run.Run) []crumb {
+	if found.Template != "" {
+		return []crumb{{"Templates", s.to("/templates")}, {found.Template, s.to("/templates/") + found.Template}, {found.ID, s.to("/runs/") + found.ID}}
+	}
 	return []crumb{
 		{"Runs", s.to("/runs")}, {found.Name(), s.to("/runs?notebook=") + url.QueryEscape(found.Notebook)}, {found.ID, s.to("/runs/") + found.ID},
 	}
@@ -97,14 +124,19 @@ func (s *site) runOptions(found run.Run) viewer.Options {
 	opts.OutputURL = func(cell, output int, mime string) string {
 		return at + "/output" + part(cell, output) + "&mime=" + url.QueryEscape(mime)
 	}
+	opts.TableURL = func(cell, output int) string { return at + "/output" + part(cell, output) + "&as=table" }
 	opts.Byline = []string{"run by " + found.Owner}
+	if found.Template != "" {
+		opts.Byline = append(opts.Byline, "template "+found.Template+", version "+strconv.Itoa(found.TemplateVersion))
+	}
 	source := escapePath(found.Notebook)
 	pinned := ""
-	if found.Version > 0 {
-		pinned = "?version=" + strconv.FormatInt(found.Version, 10)
+	if v := sourceVersion(found); v > 0 {
+		pinned = "?version=" + strconv.FormatInt(v, 10)
 	}
 	opts.Actions = []viewer.Action{
 		{Label: "Run with other parameters", URL: s.to("/run/") + source + "?from=" + found.ID, Primary: true},
+		{Label: "Schedule", URL: s.to("/schedule/") + source + "?from=" + found.ID},
 		{Label: "Clone to my workspace", URL: at + "/clone", Post: true},
 		{Label: "Compare", Menu: []viewer.Action{
 			{Label: "With its source", URL: s.to("/diff?a=") + url.QueryEscape(sourceSide(found)) + "&b=run:" + found.ID},
@@ -116,10 +148,18 @@ func (s *site) runOptions(found run.Run) viewer.Options {
 	return opts
 }
 
+// sourceVersion is the version that a run is of: of its notebook or template.
+func sourceVersion(found run.Run) int64 {
+	if found.Template != "" {
+		return int64(found.TemplateVersion)
+	}
+	return found.Version
+}
+
 // sourceSide names the source of a run in a comparison.
 func sourceSide(found run.Run) string {
-	if found.Version > 0 {
-		return found.Notebook + "@" + strconv.FormatInt(found.Version, 10)
+	if v := sourceVersion(found); v > 0 {
+		return found.Notebook + "@" + strconv.FormatInt(v, 10)
 	}
 	return found.Notebook
 }
@@ -149,7 +189,7 @@ func (s *site) runFrame(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	return writeFrame(w, r, nb)
+	return s.writeFrame(w, r, nb)
 }
 
 func (s *site) runOutput(w http.ResponseWriter, r *http.Request) error {
@@ -220,7 +260,7 @@ func (s *site) bars(h runHead, nb *notebook.Notebook, attempts []run.Attempt) []
 			})
 		}
 	}
-	anchors := viewer.Anchors(nb)
+	anchors, numbers := viewer.Anchors(nb), nb.Numbers()
 	for i, c := range nb.Cells {
 		start, took, status, ok := cellTimes(c, h.Now)
 		if !ok {
@@ -228,7 +268,7 @@ func (s *site) bars(h runHead, nb *notebook.Notebook, attempts []run.Attempt) []
 		}
 		what, _, _ := strings.Cut(strings.TrimSpace(c.Source), "\n")
 		b := bar{
-			Name: "Cell " + strconv.Itoa(i+1), URL: s.to("/runs/") + h.Run.ID + "#" + anchors[i], What: short(what), Class: "s-did",
+			Name: viewer.CellName(numbers[i]), URL: s.to("/runs/") + h.Run.ID + "#" + anchors[i], What: short(what), Class: "s-did",
 			Start: start.Sub(zero), Took: took,
 		}
 		switch status {
@@ -326,8 +366,8 @@ func (s *site) log(w http.ResponseWriter, r *http.Request) error {
 func logLineOf(e engine.Event) (logLine, bool) {
 	l := logLine{Time: e.Time, Kind: strings.ReplaceAll(string(e.Type), "_", " ")}
 	cell := ""
-	if e.Cell != nil {
-		cell = "cell " + strconv.Itoa(*e.Cell+1)
+	if e.Index != nil {
+		cell = notebook.CellName(e.Cell)
 	}
 	took := duration(time.Duration(e.DurationMS * float64(time.Millisecond)))
 	switch e.Type {

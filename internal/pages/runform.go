@@ -7,9 +7,11 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
+	"time"
 
 	"quire/internal/compute"
 	"quire/internal/notebook"
+	"quire/internal/notify"
 	"quire/internal/parameter"
 	"quire/internal/problem"
 	"quire/internal/run"
@@ -27,8 +29,19 @@ type field struct {
 	Step    string
 	Min     string
 	Max     string
-	Hint    string // type, bounds and default in words
+	Hint    string   // type, bounds and default in words
+	Moving  []moving // dates that move, to choose instead of one; templates only
+	Now     string   // what the expression in it comes to now
 	Problem string
+}
+
+// A moving is a date that is another every day.
+type moving struct{ Expression, Label string }
+
+// movings are those that a form offers.
+var movings = []moving{
+	{"{{ ds }}", "today"}, {"{{ ds - 1d }}", "yesterday"}, {"{{ ds - 7d }}", "a week ago"},
+	{"{{ month_start }}", "first of this month"}, {"{{ month_start - 1mo }}", "first of last month"},
 }
 
 // Describes are the ids of what describes the field.
@@ -50,19 +63,35 @@ type runForm struct {
 	Timeout string
 	Retries string
 	Tags    string
+	Notify  string // addresses and channels with commas between them
+	Output  string // where its output is put, with placeholders
+	Place   string // where that is now
+	Zone    string // of dates
 
 	Containers                      bool   // whether a run can have one
 	CPUs, Memory, GPUs              string // of its container; all empty is none
 	CPURange, MemoryRange, GPURange string
+	Suggested                       string // a size, from what past runs used
 
 	Nonce    string // makes sending the form twice one run
 	Preview  string // source of the injected cell
 	Previews bool
 	Error    string
 	From     string // the run whose parameters were taken
+	Template string // the name of the template that is run; "" for a notebook
 
 	kernel, language string
 	schema           parameter.Schema
+	// dated puts dates in place of a value's expressions; nil leaves them.
+	dated func(parameter.Parameter, parameter.Value) (parameter.Value, error)
+}
+
+// Kind is the type of the field's input: an expression is text.
+func (f field) Kind() string {
+	if f.Widget == "date" && run.HasExpression(f.Value) {
+		return "text"
+	}
+	return f.Widget
 }
 
 // formOf makes the form of a notebook.
@@ -196,9 +225,13 @@ func (f *runForm) take(values url.Values) {
 		default:
 			d.Value = strings.ReplaceAll(values.Get("p."+d.Name), "\r\n", "\n")
 		}
+		if chosen := values.Get("m." + d.Name); chosen != "" && d.Widget == "date" {
+			d.Value = chosen
+		}
 	}
+	f.Output = strings.TrimSpace(values.Get("output"))
 	f.Extra, f.Timeout, f.Retries = strings.TrimSpace(values.Get("extra")), values.Get("timeout"), values.Get("retries")
-	f.Tags = values.Get("tags")
+	f.Tags, f.Notify = values.Get("tags"), values.Get("notify")
 	f.CPUs, f.Memory, f.GPUs = values.Get("cpus"), values.Get("memory"), values.Get("gpus")
 	if nonce := values.Get("nonce"); nonce != "" && len(nonce) <= 64 {
 		f.Nonce = nonce
@@ -225,13 +258,20 @@ func (f *runForm) prefill(set parameter.Set) {
 	}
 }
 
-// set is what the run is given: what differs from the defaults. Problems are
-// noted at their fields.
-func (f *runForm) set() parameter.Set {
-	var set parameter.Set
+// set is what the run is given: what differs from the defaults. filled is the same
+// with dates in place of expressions, of defaults too. Problems are noted at their
+// fields.
+func (f *runForm) set() (set, filled parameter.Set) {
+	written := map[string]parameter.Value{}
 	for i := range f.Fields {
 		d := &f.Fields[i]
 		v, given := d.value()
+		if now, ok := f.now(d); ok {
+			if given {
+				written[d.Name] = v
+			}
+			v, given = now, true
+		}
 		if given {
 			set.Put(d.Name, v)
 		}
@@ -260,7 +300,38 @@ func (f *runForm) set() parameter.Set {
 			}
 		}
 	}
-	return applied
+	set = applied.Clone()
+	for _, d := range f.Fields {
+		switch v, ok := written[d.Name]; {
+		case ok:
+			set.Put(d.Name, v)
+		case d.Now != "":
+			set.Delete(d.Name) // its default, which the run fills
+		}
+	}
+	return set, applied
+}
+
+// now is what the expression in a field comes to; ok is false where it has none. The
+// text of a default that is none of ours stays text.
+func (f *runForm) now(d *field) (v parameter.Value, ok bool) {
+	if f.dated == nil || d.Widget == "secret" || !run.HasExpression(d.Value) {
+		return v, false
+	}
+	v, given := d.value()
+	if !given && d.Default != nil {
+		v = *d.Default
+	}
+	filled, err := f.dated(d.Parameter, v)
+	if err != nil {
+		d.Problem = text(err)
+		return v, false
+	}
+	if filled.Equal(v) {
+		return v, false
+	}
+	d.Now = d.show(filled)
+	return filled, true
 }
 
 // value is what the field gives the run, if anything.
@@ -311,8 +382,15 @@ func (f *runForm) bad() bool {
 
 func (f *runForm) request(set parameter.Set) (run.Request, error) {
 	req := run.Request{Notebook: f.Path, IdempotencyKey: "form " + f.Nonce}
-	if f.Pinned {
+	switch {
+	case f.Template != "": // the version whose form was filled in
+		req = run.Request{Template: f.Template, TemplateVersion: int(f.Version), IdempotencyKey: req.IdempotencyKey}
+		req.Output = run.NoOutput // an empty field is nowhere
+	case f.Pinned:
 		req.Version = f.Version
+	}
+	if f.Output != "" {
+		req.Output = f.Output
 	}
 	var err error
 	if req.Parameters, err = set.MarshalJSON(); err != nil {
@@ -322,6 +400,16 @@ func (f *runForm) request(set parameter.Set) (run.Request, error) {
 		if tag = strings.TrimSpace(tag); tag != "" {
 			req.Tags = append(req.Tags, tag)
 		}
+	}
+	for one := range strings.SplitSeq(f.Notify, ",") {
+		if strings.TrimSpace(one) == "" {
+			continue
+		}
+		rule, ruleErr := notify.ParseRule(one)
+		if ruleErr != nil {
+			err = ruleErr
+		}
+		req.Notify = append(req.Notify, rule)
 	}
 	whole := func(what, typed string) int64 {
 		if typed == "" {
@@ -381,7 +469,25 @@ func (s *site) runForm(w http.ResponseWriter, r *http.Request) error {
 			d.Checked = d.Value == "true" || d.Value == "1" || d.Value == "True"
 		}
 	}
+	for i := range f.Fields {
+		f.now(&f.Fields[i])
+	}
+	if f.Output != "" {
+		set, _ := f.set()
+		s.placeOf(r, f, set)
+		for i := range f.Fields {
+			f.Fields[i].Problem = "" // nobody has typed yet
+		}
+	}
 	return s.showForm(w, r, http.StatusOK, f)
+}
+
+// section is the entry of the navigation that a form belongs to.
+func (f *runForm) section() string {
+	if f.Template != "" {
+		return "templates"
+	}
+	return "runs"
 }
 
 func (s *site) formFor(r *http.Request) (*runForm, error) {
@@ -396,15 +502,52 @@ func (s *site) formFor(r *http.Request) (*runForm, error) {
 		f.Containers = true
 		f.CPURange = fmt.Sprintf("%d to %d", limits.CPUMilli.Min/1000, limits.CPUMilli.Max/1000)
 		f.MemoryRange = fmt.Sprintf("%d to %d GB", limits.MemoryBytes.Min/compute.GiB, limits.MemoryBytes.Max/compute.GiB)
+		suggested, err := s.cfg.Runs.Suggest(r.Context(), user(r), f.Path)
+		if err != nil {
+			return nil, err
+		}
+		if suggested.Runs > 0 {
+			f.Suggested = fmt.Sprintf("Suggested: %d CPUs and %d GB. %s.", suggested.Resources.CPUMilli/1000, suggested.Resources.MemoryBytes/compute.GiB, strings.ToUpper(suggested.Why[:1])+suggested.Why[1:])
+		}
 		f.GPURange = fmt.Sprintf("%d to %d", limits.GPUs.Min, limits.GPUs.Max)
 	}
 	f.Pinned = r.URL.Query().Get("version") != ""
+	f.Template, _ = s.templateName(p)
+	if f.Template == "" {
+		return f, nil
+	}
+	v, err := s.cfg.Templates.Version(r.Context(), user(r), f.Template, int(number))
+	if err != nil {
+		return nil, err
+	}
+	at := time.Now()
+	f.Output, f.Zone = v.Output, at.Format("MST")
+	f.dated = func(p parameter.Parameter, v parameter.Value) (parameter.Value, error) {
+		return s.cfg.Runs.Dated(p, v, at)
+	}
+	for i := range f.Fields {
+		if f.Fields[i].Widget == "date" {
+			f.Fields[i].Moving = movings
+		}
+	}
 	return f, nil
+}
+
+// placeOf notes where the output would be put now. What is wrong is said when the
+// run is asked for.
+func (s *site) placeOf(r *http.Request, f *runForm, set parameter.Set) {
+	req, err := f.request(set)
+	if err == nil {
+		f.Place, err = s.cfg.Runs.OutputOf(r.Context(), user(r), req)
+	}
+	if err != nil {
+		f.Place = ""
+	}
 }
 
 func (s *site) showForm(w http.ResponseWriter, r *http.Request, status int, f *runForm) error {
 	name := f.Path[strings.LastIndexByte(f.Path, '/')+1:]
-	return s.show(w, r, status, "runform", view{Title: "Run " + name, Section: "runs", Crumbs: s.crumbs(f.Path), Data: f})
+	return s.show(w, r, status, "runform", view{Title: "Run " + name, Section: f.section(), Crumbs: s.crumbs(f.Path), Data: f})
 }
 
 // submit previews the injected cell or queues the run.
@@ -417,7 +560,7 @@ func (s *site) submit(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	f.take(r.PostForm)
-	set := f.set()
+	set, filled := f.set()
 	req, err := f.request(set)
 	if err != nil && f.Error == "" {
 		f.Error = text(err)
@@ -427,16 +570,17 @@ func (s *site) submit(w http.ResponseWriter, r *http.Request) error {
 	}
 	if r.PostForm.Has("preview") {
 		f.Previews = true
-		if set.Len() > 0 {
-			if f.Preview, err = parameter.Translate(f.kernel, f.language, set, ""); err != nil {
+		s.placeOf(r, f, set)
+		if filled.Len() > 0 {
+			if f.Preview, err = parameter.Translate(f.kernel, f.language, filled, ""); err != nil {
 				f.Error = text(err)
 			}
 		}
 		return s.showForm(w, r, http.StatusOK, f)
 	}
 	created, err := s.cfg.Runs.Submit(r.Context(), user(r), req)
-	if problem.Is(err, problem.Invalid) {
-		f.Error = text(err)
+	if problem.Is(err, problem.Invalid) || problem.Is(err, problem.Denied) || problem.Is(err, problem.NotFound) {
+		f.Error = text(err) // what was typed is not lost
 		return s.showForm(w, r, http.StatusBadRequest, f)
 	}
 	if err != nil {

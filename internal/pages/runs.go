@@ -3,6 +3,7 @@ package pages
 import (
 	"cmp"
 	"encoding/json"
+	"html/template"
 	"net/http"
 	"slices"
 	"strings"
@@ -41,6 +42,7 @@ type day struct {
 type runList struct {
 	Filter    run.Filter
 	Parameter string // name=value
+	Single    bool   // they are runs of one notebook, so that they have a table of results
 	Results   bool
 	Days      []day
 	Rows      []runRow // of the table of results
@@ -51,7 +53,9 @@ type runList struct {
 	Table     string // and as a table
 	States    []run.State
 	Filtered  bool
-	More      bool // runs were left out of the table
+	More      bool          // runs were left out of the table
+	History   template.HTML // durations and ends of one notebook's runs
+	Chart     resultChart   // of the results
 }
 
 // runs lists runs by day, or the results of one notebook's runs as a table.
@@ -60,12 +64,13 @@ func (s *site) runs(w http.ResponseWriter, r *http.Request) error {
 	l := runList{
 		Filter: run.Filter{
 			Notebook: strings.Trim(q.Get("notebook"), "/"), Owner: strings.TrimSpace(q.Get("owner")), State: run.State(q.Get("state")),
-			Tag: q.Get("tag"), Before: q.Get("cursor"), Limit: runsPage,
+			Template: q.Get("template"), Tag: q.Get("tag"), Before: q.Get("cursor"), Limit: runsPage,
 		},
 		Parameter: strings.TrimSpace(q.Get("parameter")), States: states,
 	}
-	l.Results = q.Get("view") == "results" && l.Filter.Notebook != ""
-	l.Filtered = l.Filter.Owner != "" || l.Filter.Notebook != "" || l.Filter.State != "" || l.Filter.Tag != "" || l.Parameter != ""
+	l.Single = l.Filter.Notebook+l.Filter.Template != "" || strings.HasPrefix(l.Filter.Tag, "sweep:")
+	l.Results = q.Get("view") == "results" && l.Single
+	l.Filtered = l.Filter.Template != "" || l.Filter.Owner != "" || l.Filter.Notebook != "" || l.Filter.State != "" || l.Filter.Tag != "" || l.Parameter != ""
 	all, next, err := s.findRuns(r, l.Filter, l.Parameter)
 	if err != nil {
 		return err
@@ -77,8 +82,12 @@ func (s *site) runs(w http.ResponseWriter, r *http.Request) error {
 	if l.Results {
 		l.table(rows)
 		l.More = next != ""
+		l.Chart = s.chartOf(&l, rows, q)
 	} else {
 		l.Days = days(rows, s.cfg.Now())
+		if l.Filter.Notebook != "" {
+			l.History = s.history(all, "runs")
+		}
 	}
 	if next != "" {
 		q.Set("cursor", next)

@@ -5,6 +5,8 @@ import (
 	"net/url"
 	"strings"
 	"testing"
+
+	"quire/internal/schedule"
 )
 
 // TestSchedulePages makes a schedule of a notebook in the form and does with it
@@ -73,6 +75,9 @@ func (b *bundle) schedulePage(at string) {
 	see("every day at 02:30, America/New_York", "later changes are not taken", "It has not fired yet")
 	act("do", "pause", "reason", evil)
 	see("Paused by ann")
+	if page := b.get(at+"/activity", http.StatusOK); !strings.Contains(page, "paused it") || strings.Contains(page, "<img src=x") {
+		b.Errorf("the activity: %s", page)
+	}
 	if list := b.get("/schedules", http.StatusOK); !strings.Contains(list, "Resume nightly") {
 		b.Error("the list does not offer to resume it")
 	} else {
@@ -91,10 +96,89 @@ func (b *bundle) schedulePage(at string) {
 	}
 	act("do", "backfill", "from", "2026-01-01T00:00", "to", "2026-01-04T00:00", "parallel", "2")
 	see("backfill, ann", "waits: the backfill runs 2 at once")
+	b.scheduleTabs(at)
 	_, page = b.post(at, url.Values{"do": {"apply"}, "text": {"schedule: 1\nname: other\nnotebook: users/ann/a.ipynb"}}, http.StatusBadRequest)
 	if b.check("apply", page); !strings.Contains(page, "name: other") || !strings.Contains(page, "is called &#34;other&#34;") {
 		b.Errorf("another name: %s", page)
 	}
 	act("do", "delete")
 	b.get(at, http.StatusNotFound)
+}
+
+// scheduleTabs looks at the other pages of a schedule that has a fire by hand and
+// a backfill.
+func (b *bundle) scheduleTabs(at string) {
+	b.Helper()
+	ctx := b.Context()
+	name := strings.TrimPrefix(at, "/schedules/")
+	for tab, words := range map[string][]string{
+		"/grid":                {`role="grid"`, `scope="row">`, "by hand of ann", `data-poll`, "space pauses"},
+		"/grid?lane=own&n=1":   {"It has not fired yet"},
+		"/graph":               {"q-steps", "/runs/", "with the states of the"},
+		"/activity":            {"began a backfill", "3 slots, 2 at once, oldest first", "resumed it", "made the schedule"},
+		"/backfill":            {"2 running", "1 due", "stop-backfill", "oldest first"},
+		"/definition":          {"name: nightly"},
+		"/grid?cursor=unknown": {"It has not fired yet"},
+	} {
+		page := b.get(at+tab, http.StatusOK)
+		b.check(at+tab, page)
+		for _, word := range words {
+			if !strings.Contains(strings.ToLower(page), strings.ToLower(word)) {
+				b.Errorf("%q is not on %s", word, at+tab)
+			}
+		}
+	}
+	b.get(at+"/grid?n=1001", http.StatusBadRequest)
+	all, err := b.schedules.Backfills(ctx, ann, name)
+	if err != nil || len(all) != 1 {
+		b.Fatalf("backfills: %v, %v", all, err)
+	}
+	grid := b.get(at+"/grid?lane="+all[0].ID, http.StatusOK)
+	if n := strings.Count(grid, "<td><a "); n != 3 {
+		b.Errorf("the grid of the backfill has %d cells, want 3", n)
+	}
+	fires, err := b.schedules.History(ctx, ann, name, schedule.FireFilter{Any: true, Limit: 10})
+	if err != nil || len(fires) == 0 {
+		b.Fatalf("fires: %v, %v", fires, err)
+	}
+	for _, f := range fires {
+		page := b.get(at+"/fires/"+f.ID, http.StatusOK)
+		b.check(at+"/fires/ID", page)
+		if !strings.Contains(page, "The fire of "+f.Slot.Format("2006-01-02 15:04:05")) {
+			b.Error("the page of a fire is another's")
+		}
+	}
+	b.get(at+"/fires/unknown", http.StatusNotFound)
+	b.post(at, url.Values{"do": {"stop-backfill"}, "id": {all[0].ID}}, http.StatusSeeOther)
+	if page := b.get(at+"/activity", http.StatusOK); !strings.Contains(page, "1 that waited were skipped, 2 that ran stopped") {
+		b.Errorf("the backfill's end is not in the activity: %s", page)
+	}
+}
+
+// TestScheduleFormTriggers: the form offers what has no time, and writes it.
+func TestScheduleFormTriggers(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	const at = "/schedule/users/ann/a.ipynb"
+	for _, tt := range []struct{ often, field, value, trigger, words string }{
+		{"file", "file", "users/ann/in/*.csv", "file: users/ann/in/*.csv", "when users/ann/in/*.csv has arrived"},
+		{"table", "table", "Plays", "table: Plays", "when table plays was written"},
+		{"schedule", "other", "load", "schedule: load", "when load has succeeded"},
+		{"webhook", "hook", "deploy", "webhook: deploy", "when webhook deploy is called"},
+		{"hand", "", "", "triggers: []", "only by hand"},
+	} {
+		form := url.Values{"name": {"x"}, "often": {tt.often}, "timezone": {"UTC"}, "source": {"snapshot"}, "strategy": {"sequential"}, "catchUp": {"latest"}, "outcome": {"succeeded"}, "preview": {"1"}}
+		if tt.field != "" {
+			if _, page := b.post(at, form, http.StatusBadRequest); !strings.Contains(page, "it is empty") {
+				t.Errorf("%s: an empty field is not told", tt.often)
+			}
+			form.Set(tt.field, tt.value)
+		}
+		_, page := b.post(at, form, http.StatusOK)
+		for _, want := range []string{tt.trigger, "<li>" + tt.words + "</li>", `<option value="` + tt.often + `" selected>`} {
+			if !strings.Contains(page, want) {
+				t.Errorf("%s: the page has no %q", tt.often, want)
+			}
+		}
+	}
 }

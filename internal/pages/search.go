@@ -3,9 +3,12 @@ package pages
 import (
 	"html/template"
 	"net/http"
+	"path"
 	"strings"
 
+	"quire/internal/contents"
 	"quire/internal/search"
+	"quire/internal/viewer"
 )
 
 // search shows what was found, each hit with the words marked and a link to
@@ -26,6 +29,21 @@ func (s *site) discover(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	return s.show(w, r, http.StatusOK, "discover", view{Title: "Discover", Section: "discover", Data: map[string]any{"Documents": all}})
+}
+
+// cover returns the address of the picture that a notebook describes itself by,
+// "" when it has none that may be shown: a picture in the metadata, or a file
+// beside the notebook. What lies on another host is not loaded.
+func cover(d search.Document) template.URL {
+	if at := viewer.ImageData(d.Image); at != "" {
+		return template.URL(at) //nolint:gosec // its type is a picture's, and the rest is base64
+	}
+	target, _, ok := resolve(d.Path, d.Image)
+	dir := path.Dir(d.Path)
+	if !ok || !strings.HasPrefix(target, dir+"/") || !strings.HasPrefix(contents.MimeOf(target), "image/") {
+		return ""
+	}
+	return template.URL("/files/" + escapePath(target)) //nolint:gosec // a path of ours, escaped
 }
 
 // hitPath leads to the cell, or the run, of a hit.

@@ -45,7 +45,7 @@ func TestEveryPage(t *testing.T) {
 		"/runs?notebook=" + url.QueryEscape(evil) + "&view=results", "/runs?parameter=" + url.QueryEscape("title="+evil), "/runs?state=failed&tag=x",
 		at, at + "?code=0", at + "/timeline", at + "/log", at + "/attempts",
 		"/runs/" + held, "/runs/" + held + "/timeline", "/runs/" + held + "/log", "/runs/" + held + "/attempts",
-		"/search", "/search?q=" + url.QueryEscape("notebook"), "/search?q=" + url.QueryEscape(evil), "/discover",
+		"/lineage?file=" + url.QueryEscape(evil), "/lineage?connection=local&table=x", "/search", "/search?q=" + url.QueryEscape("notebook"), "/search?q=" + url.QueryEscape(evil), "/discover",
 	} {
 		doc := b.check(target, b.get(target, http.StatusOK))
 		each(doc, func(n *html.Node) {
@@ -198,6 +198,13 @@ func TestVersionsAreRestored(t *testing.T) {
 	}
 	if page := b.get("/view/users/ann/a.ipynb?version=2&as=py", http.StatusOK); !strings.Contains(page, "print(2)") {
 		t.Errorf("version 2: %s", page)
+	}
+	for target, want := range map[string]string{
+		"/view/users/ann/a.ipynb@2?code=0": "/view/users/ann/a.ipynb?code=0&version=2", "/view/users/ann/none.ipynb@x": "",
+	} {
+		if w := b.do(http.MethodGet, target, nil, ""); !strings.HasSuffix(w.Header().Get("Location"), want) || (want == "") != (w.Code == http.StatusNotFound) {
+			t.Errorf("%s: %d, to %q", target, w.Code, w.Header().Get("Location"))
+		}
 	}
 	if page := b.get("/diff?a=users/ann/a.ipynb@1&b=users/ann/a.ipynb@2", http.StatusOK); !strings.Contains(page, "Cell 3, code") {
 		t.Error("the difference of version 1 and 2 does not name cell 3")

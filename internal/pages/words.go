@@ -83,7 +83,7 @@ func sign(s run.State) string {
 	case run.Running, run.Starting:
 		return "◐"
 	case run.Cancelled:
-		return "⏸"
+		return "■"
 	}
 	return "○"
 }

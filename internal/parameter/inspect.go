@@ -64,9 +64,12 @@ func Inspect(language, source string) ([]Definition, []Warning) {
 	source = strings.ReplaceAll(strings.ReplaceAll(source, "\r\n", "\n"), "\r", "\n")
 	var defs []Definition
 	var warnings []Warning
-	if d == pythonDialect {
+	switch d {
+	case pythonDialect:
 		defs, warnings = inspectPython(source)
-	} else {
+	case sqlDialect:
+		defs, warnings = inspectSQL(source)
+	default:
 		defs, warnings = inspectOther(d.name, source)
 	}
 	return lastOfEach(defs), warnings

@@ -249,7 +249,7 @@ func FuzzInspect(f *testing.F) {
 	f.Add("f'{f\"{x:{y}}\"}'\n")
 	f.Add("x <- c(1, 2) # h\nval x: Int = 5\nconst a = `b${c}`")
 	f.Fuzz(func(t *testing.T, src string) {
-		for _, lang := range []string{"python", "R", "scala", "julia", "matlab", "bash", "C#", "F#", "powershell", "javascript"} {
+		for _, lang := range []string{"python", "R", "scala", "julia", "matlab", "bash", "C#", "F#", "powershell", "javascript", "sql"} {
 			defs, _ := Inspect(lang, src)
 			for _, d := range defs {
 				if d.Name == "" || d.Line < 1 || d.Line > strings.Count(src, "\n")+strings.Count(src, "\r")+1 {
@@ -264,7 +264,7 @@ func FuzzInspect(f *testing.F) {
 // Sixteen times the source takes about sixteen times the time, not 256: no cell
 // can hold up a run.
 func TestInspectIsLinear(t *testing.T) {
-	languages := []string{"python", "R", "scala", "julia", "matlab", "bash", "C#", "F#", "powershell", "javascript"}
+	languages := []string{"python", "R", "scala", "julia", "matlab", "bash", "C#", "F#", "powershell", "javascript", "sql"}
 	units := []string{
 		"[", "a = [\n", "'", "a = '\n", "f'{", "f'{f\"{", "a = 1 # x\n", ";", "a,", "(", "\"\"\"", "a = b = ", "{", "/* ", "#= ", "lambda ",
 		"if x\n", "a:", "\\\n", "<<E\n", "`${", "x = \n", "\n", "let a =\n\n", " \n", "/* x */", "/", "x -> ", "$(\"", "const a = 1,", "a=1 ",

@@ -18,6 +18,13 @@ import (
 // are not UTF-8 become U+FFFD.
 func (s Set) MarshalJSON() ([]byte, error) { return s.Value().MarshalJSON() }
 
+// UnmarshalJSON implements json.Unmarshaler.
+func (v *Value) UnmarshalJSON(data []byte) error {
+	parsed, err := ParseJSON(data)
+	*v = parsed
+	return err
+}
+
 // MarshalJSON writes the value as Set.MarshalJSON does.
 func (v Value) MarshalJSON() ([]byte, error) {
 	return v.appendJSON(nil), nil

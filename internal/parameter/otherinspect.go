@@ -367,7 +367,11 @@ func (r *otherReader) after(end int) string {
 		if strings.Trim(between, " \t;,") != "" {
 			break
 		}
-		text := strings.Trim(r.src[c.start:c.end], "#/*%=<>() \t")
+		marks := "#/*%=<>() \t"
+		if r.language == "sql" {
+			marks += "-"
+		}
+		text := strings.Trim(r.src[c.start:c.end], marks)
 		if text, _, _ = strings.Cut(text, "\n"); c.end < end && strings.Contains(string(r.code[c.end:end]), "\n") {
 			continue
 		}

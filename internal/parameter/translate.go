@@ -22,6 +22,7 @@ type dialect struct {
 var dialects = map[string]*dialect{
 	"python": pythonDialect, "R": rDialect, "scala": scalaDialect, "julia": juliaDialect,
 	"matlab": matlabDialect, "bash": bashDialect,
+	"sql":         sqlDialect,
 	".net-csharp": csharpDialect, ".net-fsharp": fsharpDialect, ".net-powershell": powershellDialect,
 	"pysparkkernel": pythonDialect, "sparkkernel": scalaDialect, "sparkrkernel": rDialect,
 
@@ -33,7 +34,7 @@ var dialects = map[string]*dialect{
 var languages = map[string]*dialect{
 	"python": pythonDialect, "ipython": pythonDialect, "python3": pythonDialect, "pyspark": pythonDialect,
 	"r": rDialect, "scala": scalaDialect, "julia": juliaDialect, "matlab": matlabDialect,
-	"bash": bashDialect, "c#": csharpDialect, "csharp": csharpDialect, "f#": fsharpDialect, "fsharp": fsharpDialect,
+	"bash": bashDialect, "sql": sqlDialect, "c#": csharpDialect, "csharp": csharpDialect, "f#": fsharpDialect, "fsharp": fsharpDialect,
 	"powershell": powershellDialect, "pwsh": powershellDialect,
 	"javascript": scriptDialect, "js": scriptDialect, "typescript": scriptDialect, "ts": scriptDialect,
 }
@@ -49,13 +50,13 @@ func findDialect(kernelName, language string) (*dialect, error) {
 		return d, nil
 	}
 	return nil, problem.New(problem.Invalid, "No parameter translator functions specified for kernel '%s' or language '%s' "+
-		"(known: python, R, scala, julia, matlab, bash, javascript, typescript, C#, F#, powershell)", kernelName, language)
+		"(known: python, R, scala, julia, matlab, bash, javascript, typescript, C#, F#, powershell, sql)", kernelName, language)
 }
 
 // LanguageOf returns the language in which parameters of a kernel are written,
 // and whether there is one: the exact kernel name decides, then the language.
-// The names are python, R, scala, julia, matlab, bash, javascript, C#, F# and
-// powershell.
+// The names are python, R, scala, julia, matlab, bash, javascript, C#, F#,
+// powershell and sql.
 func LanguageOf(kernelName, language string) (string, bool) {
 	d, err := findDialect(kernelName, language)
 	if err != nil {

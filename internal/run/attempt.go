@@ -12,6 +12,7 @@ import (
 	"sync"
 	"time"
 
+	"quire/internal/auth"
 	"quire/internal/engine"
 	"quire/internal/kernel"
 	"quire/internal/notebook"
@@ -35,6 +36,10 @@ var (
 type AttemptOptions struct {
 	StartKernel func(ctx context.Context, cfg kernel.Config) (*kernel.Kernel, error)
 	Kernels     kernel.Finder
+	// Keep serves the kernel of an attempt that failed until it was not used for
+	// long enough or ctx ends, and owns it; dir is a folder for what it needs. Nil
+	// keeps none.
+	Keep func(ctx context.Context, dir string, spec KeepSpec, kernelName string, k *kernel.Kernel) error
 }
 
 // RunAttempt executes the attempt whose spool is dir, in this process, and
@@ -64,15 +69,25 @@ func RunAttempt(ctx context.Context, dir string, opt AttemptOptions) (State, err
 	if err := writeBytes(s.path(stateFile), state); err != nil {
 		return "", problem.WrapAs(problem.Unavailable, err, "starting attempt %d of run %s", spec.Attempt, spec.Run)
 	}
+	whole := ctx
 	ctx, stop := s.watchForEnd(ctx, spec)
 	defer stop()
-	res := s.execute(ctx, spec, opt)
+	var kept *kernel.Kernel
+	res := s.execute(ctx, spec, opt, &kept)
+	res.Kept = kept != nil
 	res.Fence, res.At = spec.Fence, time.Now().UTC()
 	data, err := json.Marshal(res)
 	if err != nil {
 		return "", err
 	}
-	return res.State, problem.WrapAs(problem.Unavailable, writeBytes(s.path(resultFile), data), "writing the result of run %s", spec.Run)
+	err = problem.WrapAs(problem.Unavailable, writeBytes(s.path(resultFile), data), "writing the result of run %s", spec.Run)
+	if kept == nil {
+		return res.State, err
+	}
+	if err != nil {
+		return res.State, errors.Join(err, kept.Close())
+	}
+	return res.State, opt.Keep(whole, s.path(keptDir), *spec.Keep, spec.Kernel, kept)
 }
 
 // watchForEnd returns a context that ends, with the cause, when the server asks
@@ -102,7 +117,7 @@ func (s spool) watchForEnd(ctx context.Context, spec Spec) (context.Context, fun
 }
 
 // execute runs the notebook. Whatever happens becomes a result.
-func (s spool) execute(ctx context.Context, spec Spec, opt AttemptOptions) Result {
+func (s spool) execute(ctx context.Context, spec Spec, opt AttemptOptions, kept **kernel.Kernel) Result {
 	events, err := newEventLog(s.path(eventsFile))
 	if err != nil {
 		return Result{State: Failed, Reason: problem.WrapAs(problem.Unavailable, err, "opening the events").Error()}
@@ -113,6 +128,21 @@ func (s spool) execute(ctx context.Context, spec Spec, opt AttemptOptions) Resul
 		return Result{State: Failed, Reason: err.Error()}
 	}
 	req.Events = events.add
+	if pass, err := auth.ReadPass(string(s)); err == nil {
+		stop, err := pass.Relay()
+		if err != nil {
+			return Result{State: Failed, Reason: err.Error()}
+		}
+		defer func() {
+			if *kept == nil { // a kept kernel goes on using it, to the process's end
+				stop()
+			}
+		}()
+		req.Env, req.Hidden = append(req.Env, pass.Env(string(s))...), append(req.Hidden, pass.Token)
+	}
+	if spec.Keep != nil && opt.Keep != nil {
+		req.Keep = func(k *kernel.Kernel) { *kept = k }
+	}
 	out := engine.NewFile(s.path(outputFile), engine.FileOptions{})
 	req.Output = out
 	res, runErr := engine.Run(ctx, *req)

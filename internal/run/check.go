@@ -4,7 +4,6 @@ import (
 	"context"
 
 	"quire/internal/auth"
-	"quire/internal/contents"
 	"quire/internal/problem"
 )
 
@@ -12,22 +11,28 @@ import (
 // the notebook it would run; 0 where the notebook has none. Nothing is queued.
 // Parameters that are nil are not looked at.
 func (s *Runs) Check(ctx context.Context, u auth.User, req Request) (version int64, err error) {
-	clean, err := contents.CleanPath(req.Notebook)
+	r, err := s.check(ctx, u, req)
+	return checked(r), err
+}
+
+// checked is the version that a run that was checked would be of.
+func checked(r Run) int64 {
+	if r.Template != "" {
+		return int64(r.TemplateVersion)
+	}
+	return r.Version
+}
+
+func (s *Runs) check(ctx context.Context, u auth.User, req Request) (Run, error) {
+	r := Run{ID: NewID(s.now()), Priority: req.Priority, Retries: req.Retries, TimeoutSeconds: req.TimeoutSeconds, Tags: req.Tags}
+	source, err := s.wanted(ctx, u, &req, &r)
 	if err != nil {
-		return 0, err
+		return Run{}, err
 	}
-	if err := auth.Allow(u, auth.Run, auth.FileAt(clean)); err != nil {
-		return 0, err
-	}
-	source, version, err := s.source(ctx, u, clean, req.Version)
-	if err != nil {
-		return 0, err
-	}
-	r := Run{Priority: req.Priority, Retries: req.Retries, TimeoutSeconds: req.TimeoutSeconds, Tags: req.Tags}
 	if req.Parameters != nil {
-		if r.Parameters, err = checkParameters(source, req); err != nil {
-			return 0, problem.Wrap(err, "running %s", clean)
+		if r.Parameters, r.Output, err = s.given(ctx, u, r, source, req); err != nil {
+			return Run{}, problem.Wrap(err, "running %s", r.Notebook)
 		}
 	}
-	return version, r.validate()
+	return r, r.validate()
 }

@@ -10,8 +10,10 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
+	"time"
 
 	"quire/internal/auth"
 	"quire/internal/compute"
@@ -29,9 +31,6 @@ const maxResult = 64 << 20
 // enough.
 const outOfMemory = "out of memory"
 
-// markerTag is on cells that tell of an error, as Papermill has it.
-const markerTag = "papermill-error-cell-tag"
-
 // Containers executes attempts of runs that asked for a size in containers: a
 // batch job of one task whose container executes the attempt. The container
 // goes on without the server, and the job finds it again.
@@ -43,7 +42,19 @@ type Containers struct {
 	Jobs    *job.Jobs
 	Command []string        // this binary and its hidden subcommand, as for Processes
 	Files   string          // the volume's directory
+	Env     []string        // the variables of this process that every attempt gets, by name
 	Mounts  []compute.Mount // what every attempt needs besides
+	// Keep is how long the container of a run that failed is kept after it was
+	// last used; 0 keeps none.
+	Keep time.Duration
+	Kept int    // how many are kept at once
+	Base string // path that the server answers under
+	// User finds whose a run is: a service identity sees only what it may; nil takes
+	// everybody for a person.
+	User func(ctx context.Context, name string) (auth.User, error)
+	// InUse reports whether somebody uses the kept kernel whose server has its
+	// folder at dir, or asked for more time; nil is nobody.
+	InUse func(ctx context.Context, dir, base string) bool
 }
 
 // platform is who asks for what the server does itself.
@@ -94,7 +105,7 @@ func (c *Containers) launch(ctx context.Context, r Run, attempt int, dir string)
 	argv := append(append([]string{exe}, c.Command[1:]...), dir)
 	d := c.descriptor(r.Name(), *r.Container, argv)
 	d.Container.Env = map[string]string{}
-	for _, name := range []string{"PATH", "QUIRE_ENV", "JUPYTER_PATH", "JUPYTER_DATA_DIR", "LANG", "TZ"} {
+	for _, name := range c.Env {
 		if value := os.Getenv(name); value != "" {
 			d.Container.Env[name] = value
 		}
@@ -103,23 +114,69 @@ func (c *Containers) launch(ctx context.Context, r Run, attempt int, dir string)
 		{Source: exe, Target: exe, ReadOnly: true}, {Source: dir, Target: dir},
 	}}
 	extras.Mounts = append(extras.Mounts, c.Mounts...)
-	extras.Mounts = append(extras.Mounts, c.folders(r)...)
+	owner, err := c.owner(ctx, r)
+	if err != nil {
+		return problem.Wrap(err, "looking up whose run %s is", r.ID)
+	}
+	extras.Mounts = append(extras.Mounts, c.folders(owner, r)...)
 	id := c.id(r.ID, attempt)
 	_, err = c.Jobs.Create(ctx, auth.User{Name: r.Owner}, job.Order{ID: id, Descriptor: d, IdempotencyKey: "run/" + id, Extras: extras, Engine: true})
 	return problem.Wrap(err, "launching the container of run %s", r.ID)
 }
 
+// owner is whose run it is, without an administrator's rights.
+func (c *Containers) owner(ctx context.Context, r Run) (auth.User, error) {
+	owner := auth.User{Name: r.Owner}
+	if c.User == nil {
+		return owner, nil
+	}
+	u, err := c.User(ctx, r.Owner)
+	owner.Service = u.Service
+	if problem.Is(err, problem.NotFound) {
+		err = nil
+	}
+	return owner, err
+}
+
+// placesOf are the parts of the volume that a service identity sees: what it may
+// read or write, where that is on the disk and no link leads elsewhere.
+func (c *Containers) placesOf(owner auth.User) []compute.Mount {
+	files, err := filepath.EvalSymlinks(c.Files)
+	if err != nil {
+		return nil
+	}
+	places := slices.Concat([]string{"users/" + owner.Name}, owner.Service.Run, owner.Service.Write)
+	slices.Sort(places) // a folder before what is in it
+	var mounts []compute.Mount
+	for _, place := range slices.Compact(places) {
+		below := filepath.FromSlash(place)
+		real, err := filepath.EvalSymlinks(filepath.Join(files, below))
+		if err != nil || real != filepath.Join(files, below) {
+			continue
+		}
+		at := filepath.Join(c.Files, below)
+		write := auth.FileAt(place)
+		if info, err := os.Stat(real); err == nil && info.IsDir() {
+			write = auth.FileAt(place + "/x")
+		}
+		mounts = append(mounts, compute.Mount{Source: at, Target: at, ReadOnly: auth.Allow(owner, auth.Write, write) != nil})
+	}
+	return mounts
+}
+
 // folders are the parts of the volume that a run sees, where they are outside:
 // the workspace of its notebook and what everybody shares, to be written where
-// its owner may.
-func (c *Containers) folders(r Run) []compute.Mount {
+// its owner may. A service identity sees what it may, and nothing else.
+func (c *Containers) folders(owner auth.User, r Run) []compute.Mount {
+	if owner.Service != nil {
+		return c.placesOf(owner)
+	}
 	var mounts []compute.Mount
-	for _, folder := range []string{workspaceOf(r.Notebook), "shared"} {
+	for _, folder := range []string{workspaceOf(placeOf(r)), "shared"} {
 		at := filepath.Join(c.Files, filepath.FromSlash(folder))
 		if info, err := os.Stat(at); folder == "" || err != nil || !info.IsDir() || folder == "shared" && len(mounts) > 0 && mounts[0].Source == at {
 			continue
 		}
-		owner := auth.User{Name: r.Owner}
 		mounts = append(mounts, compute.Mount{Source: at, Target: at, ReadOnly: auth.Allow(owner, auth.Write, auth.FileAt(folder+"/x")) != nil})
 	}
 	return mounts
@@ -168,6 +225,62 @@ func (c *Containers) look(ctx context.Context, run string, attempt int) (fate, e
 	return f, nil
 }
 
+// startEvery is how often the start of a run's container is looked at while
+// somebody watches it.
+const startEvery = 500 * time.Millisecond
+
+// ContainerStart says how the start of the container of a run's newest attempt went or
+// goes. It is empty for a run that has none, or whose job is no longer kept.
+func (s *Runs) ContainerStart(ctx context.Context, u auth.User, id string) ([]job.Phase, error) {
+	r, err := s.Get(ctx, u, id)
+	if err != nil || r.Container == nil || r.Attempt == 0 || s.cfg.Containers == nil {
+		return nil, err
+	}
+	w, err := s.cfg.Containers.Jobs.Job(ctx, platform(), s.cfg.Containers.id(id, r.Attempt))
+	if problem.Is(err, problem.NotFound) || err == nil && len(w.Tasks) == 0 {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	return w.Tasks[0].Start(), nil
+}
+
+// FollowStart calls f with the start of a run's container, now and when it has
+// changed, until the run ends or its container runs.
+func (s *Runs) FollowStart(ctx context.Context, u auth.User, id string, f func([]job.Phase) error) error {
+	var last []job.Phase
+	tick := time.NewTicker(startEvery)
+	defer tick.Stop()
+	for {
+		r, err := s.Get(ctx, u, id)
+		if err != nil {
+			return err
+		}
+		if r.Container == nil || r.State.Ended() {
+			return nil
+		}
+		phases, err := s.ContainerStart(ctx, u, id)
+		if err != nil {
+			return err
+		}
+		if len(phases) > 0 && !slices.Equal(phases, last) {
+			if err := f(phases); err != nil {
+				return err
+			}
+			last = phases
+		}
+		if n := len(phases); n > 0 && phases[n-1].State == job.PhaseDone {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-tick.C:
+		}
+	}
+}
+
 // contained reports whether the run of an attempt asked for a container.
 func (s *Runs) contained(ctx context.Context, a Attempt) bool {
 	if s.cfg.Containers == nil {
@@ -188,7 +301,10 @@ func (s *Runs) contained(ctx context.Context, a Attempt) bool {
 // there is nothing more to see.
 func (s *Runs) lookContained(ctx context.Context, sp spool, a Attempt, res Result, hasResult bool) (done bool) {
 	f, err := s.cfg.Containers.look(ctx, a.Run, a.Number)
-	if err != nil || !f.ended {
+	// One that is kept goes on after its result: what it says then is its own
+	// failure, and nothing that it could gain by.
+	kept := hasResult && res.Kept && res.State == Failed && res.Fence == a.Fence
+	if err != nil || !f.ended && !kept {
 		return false
 	}
 	o := outcome{state: Lost, reason: f.reason, at: s.now(), usage: &f.usage}
@@ -219,6 +335,9 @@ func (s *Runs) containedFile(r Run, attempt int) (*os.File, error) {
 	nb, err := spoolOf(s.cfg.Spool, r.ID, attempt).containedOutput(r.Reason, true)
 	if err != nil {
 		return nil, err
+	}
+	if used := usageSummary(r); used != nil {
+		nb.Metadata.Set("quire", "usage", used)
 	}
 	data, err := nb.Bytes()
 	if err != nil {
@@ -292,7 +411,7 @@ func (s spool) containedOutput(reason string, final bool) (*notebook.Notebook, e
 	if err == nil && final && strings.HasPrefix(reason, outOfMemory) {
 		nb.Metadata.Set("quire", "reason", reason)
 		marker := notebook.NewMarkdown("**This run was stopped: " + reason + "**")
-		marker.Metadata["tags"] = []any{markerTag}
+		marker.Metadata["tags"] = []any{notebook.MarkerTag}
 		nb.Cells = append([]*notebook.Cell{marker}, nb.Cells...)
 	}
 	return nb, err

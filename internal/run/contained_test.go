@@ -7,6 +7,7 @@ import (
 	"syscall"
 	"testing"
 
+	"quire/internal/auth"
 	"quire/internal/engine"
 )
 
@@ -104,7 +105,7 @@ func TestFolders(t *testing.T) {
 		"users/gone/a.ipynb": "shared", "mounts/lake/a.ipynb": "shared",
 	} {
 		var got []string
-		for _, m := range c.folders(Run{Owner: "ann", Notebook: notebook}) {
+		for _, m := range c.folders(auth.User{Name: "ann"}, Run{Owner: "ann", Notebook: notebook}) {
 			name := strings.TrimPrefix(m.Source, c.Files+"/")
 			if m.ReadOnly {
 				name += ":ro"
@@ -114,6 +115,33 @@ func TestFolders(t *testing.T) {
 		if strings.Join(got, " ") != want {
 			t.Errorf("%s: %v, want %s", notebook, got, want)
 		}
+	}
+}
+
+// TestFoldersOfServiceIdentity: it sees what it may, and no link that a person has
+// put there.
+func TestFoldersOfServiceIdentity(t *testing.T) {
+	t.Parallel()
+	c := &Containers{Files: t.TempDir()}
+	for _, name := range []string{"users/etl", "users/ann", "shared/etl/out", "shared/pay"} {
+		if err := os.MkdirAll(filepath.Join(c.Files, name), 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.Symlink("/etc", filepath.Join(c.Files, "shared", "link")); err != nil {
+		t.Fatal(err)
+	}
+	owner := auth.User{Name: "etl", Service: &auth.Service{Run: []string{"templates/t", "shared/link", "shared/etl", "shared/gone", "mounts/lake"}, Write: []string{"shared/etl/out"}}}
+	var got []string
+	for _, m := range c.folders(owner, Run{Owner: "etl", Notebook: "shared/etl/a.ipynb"}) {
+		name := strings.TrimPrefix(m.Source, c.Files+"/")
+		if m.ReadOnly {
+			name += ":ro"
+		}
+		got = append(got, name)
+	}
+	if want := "shared/etl:ro shared/etl/out users/etl"; strings.Join(got, " ") != want {
+		t.Errorf("it sees %v, want %s", got, want)
 	}
 }
 

@@ -26,6 +26,7 @@ const (
 	startGrace   = 20 * time.Second // for a process to take its lock
 	publishEvery = 15 * time.Second // after the store failed
 	pruneEvery   = time.Hour
+	adoptEvery   = 10 * time.Second // looks for attempts that nobody follows
 )
 
 // Start finds the attempts that live since before, and executes what is queued
@@ -39,13 +40,40 @@ func (s *Runs) Start(ctx context.Context) error {
 	for _, a := range live {
 		since := a.Claimed
 		if !spoolOf(s.cfg.Spool, a.Run, a.Number).prepared() {
+			if s.cfg.Several {
+				continue // another server may be about to launch it: its lease tells
+			}
 			since = time.Time{} // the server before this one did not come to launch it
 		}
 		s.watch(ctx, a, since)
 	}
 	s.done.Go(func() { s.dispatch(ctx) })
+	s.done.Go(func() { s.adoptLoop(ctx) })
 	s.done.Go(func() { s.publishLoop(ctx) })
 	return nil
+}
+
+// adoptLoop follows the attempts of servers that do so no more: those whose
+// lease has ended. An attempt may have two followers; the records believe one.
+func (s *Runs) adoptLoop(ctx context.Context) {
+	tick := time.NewTicker(adoptEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		live, err := s.cfg.Store.Live(ctx)
+		if err != nil && ctx.Err() == nil {
+			s.cfg.Log.LogAttrs(ctx, slog.LevelError, "looking for live runs", slog.String("error", err.Error()))
+		}
+		for _, a := range live {
+			if s.now().After(a.Lease) {
+				s.watch(ctx, a, a.Claimed)
+			}
+		}
+	}
 }
 
 // Stop ends the dispatching and returns when nothing of it runs any more.
@@ -124,12 +152,18 @@ func (s *Runs) launch(ctx context.Context, r Run, a Attempt) error {
 	defer source.Close()
 	sp := spoolOf(s.cfg.Spool, r.ID, a.Number)
 	err = sp.prepare(Spec{
-		Run: r.ID, Attempt: a.Number, Fence: a.Fence, Notebook: r.Notebook, Parameters: r.Parameters, Kernel: r.Kernel,
-		Dir: s.dirOf(r.Notebook), Timeout: time.Duration(r.TimeoutSeconds) * time.Second, Version: s.cfg.Version,
-		Env: []string{"QUIRE_RUN=" + r.ID, "QUIRE_USER=" + r.Owner},
+		Keep: s.keepSpec(r, a),
+		Run:  r.ID, Attempt: a.Number, Fence: a.Fence, Notebook: r.Notebook, Parameters: r.Parameters, Kernel: r.Kernel,
+		Dir: s.dirOf(r), Timeout: time.Duration(r.TimeoutSeconds) * time.Second, Version: s.cfg.Version,
+		Env: []string{"QUIRE_RUN=" + r.ID, "QUIRE_USER=" + r.Owner, "QUIRE_NOTEBOOK=" + r.Notebook},
 	}, source)
 	if err != nil {
 		return err
+	}
+	if s.cfg.Pass != nil {
+		if err := s.cfg.Pass(ctx, r.Owner, string(sp), r.Container != nil, time.Duration(r.TimeoutSeconds)*time.Second); err != nil {
+			return err
+		}
 	}
 	s.cfg.Log.LogAttrs(ctx, slog.LevelInfo, "attempt started", slog.String("run_id", r.ID), slog.Int("attempt", a.Number))
 	if r.Container != nil {
@@ -294,6 +328,9 @@ func (s *Runs) finish(ctx context.Context, a Attempt, o outcome) (done bool) {
 		return false // the next look tries again
 	}
 	s.cfg.Log.LogAttrs(ctx, slog.LevelInfo, "attempt ended", attrs...)
+	if s.cfg.Revoke != nil {
+		s.cfg.Revoke(ctx, string(spoolOf(s.cfg.Spool, a.Run, a.Number)))
+	}
 	s.traceAttempt(ctx, a)
 	if r.State.Ended() || fault.On(fault.PublishEarly) {
 		s.publish(ctx, r)
@@ -340,8 +377,12 @@ func (s *Runs) tryPublish(ctx context.Context, r Run) error {
 	if err != nil && !problem.Is(err, problem.Exists) {
 		return err
 	}
+	wrong, err := s.deliver(ctx, r)
+	if err != nil {
+		return err
+	}
 	_, err = s.cfg.Store.ChangeRun(ctx, r.ID, func(r Run) (Run, error) {
-		r.Published = true
+		r.Published, r.OutputProblem = true, wrong
 		return r, nil
 	})
 	return err
@@ -361,6 +402,7 @@ func (s *Runs) publishLoop(ctx context.Context) {
 		for _, r := range waiting {
 			s.publish(ctx, r)
 		}
+		s.sweepKept(ctx)
 		if now := s.now(); s.cfg.Keep > 0 && now.Sub(pruned) >= pruneEvery {
 			pruned = now
 			s.prune(ctx, now.Add(-s.cfg.Keep))

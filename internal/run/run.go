@@ -11,6 +11,7 @@ import (
 
 	"quire/internal/compute"
 	"quire/internal/job"
+	"quire/internal/notify"
 	"quire/internal/problem"
 )
 
@@ -45,6 +46,15 @@ type Run struct {
 	Notebook string `json:"notebook"` // path of the source on the volume
 	Version  int64  `json:"version"`  // of the source; 0 when it has none
 	Source   string `json:"source"`   // hex SHA-256 of the source as it was taken
+	// Template is the template that the run is of, with its version; Notebook is
+	// nbtemplate.Path of it then. "" is none.
+	Template        string `json:"template,omitempty"`
+	TemplateVersion int    `json:"templateVersion,omitempty"`
+	// Git says of which commit the source is, when it is of a git repository.
+	Git *GitSource `json:"git,omitempty"`
+	// Tested is the lock hash of the environment that the notebook was tested with,
+	// as its schedule knows it; see Environment.
+	Tested string `json:"tested,omitempty"`
 
 	Parameters json.RawMessage `json:"parameters"` // a JSON object; never secrets
 	Kernel     string          `json:"kernel,omitempty"`
@@ -70,8 +80,14 @@ type Run struct {
 	// nil is a plain process of the server's machine.
 	Container *compute.Resources `json:"container,omitempty"`
 	// Used is what the container of the newest attempt that ended used.
-	Used            *job.Usage `json:"used,omitempty"`
-	IdempotencyHash string     `json:"-"`
+	Used *job.Usage `json:"used,omitempty"`
+	// Notify says who is told what became of it.
+	Notify []notify.Rule `json:"notify,omitempty"`
+	// Output is where the output notebook is put when the run succeeds; "" is nowhere
+	// but here. OutputProblem says why it could not be put there.
+	Output          string `json:"output,omitempty"`
+	OutputProblem   string `json:"outputProblem,omitempty"`
+	IdempotencyHash string `json:"-"`
 }
 
 // Name is the name of the notebook without its folder and extension.
@@ -171,6 +187,7 @@ func ValidID(id string) bool {
 type Filter struct {
 	Owner    string
 	Notebook string // the exact path
+	Template string
 	State    State
 	Tag      string
 	Limit    int    // 0 is 50; at most 500
@@ -213,6 +230,10 @@ type Store interface {
 	ChangeRun(ctx context.Context, id string, change func(Run) (Run, error)) (Run, error)
 	// Unpublished returns ended runs whose output is not in the object store.
 	Unpublished(ctx context.Context) ([]Run, error)
+	// LineageOfRun returns the datasets that a run wrote and read.
+	LineageOfRun(ctx context.Context, id string) ([]Use, error)
+	// RunsOfDataset returns the newest runs that wrote, or read, a dataset, with when.
+	RunsOfDataset(ctx context.Context, d Dataset, wrote bool, limit int) ([]Run, []time.Time, error)
 	// DeleteRuns removes runs that ended before the time and returns their ids.
 	DeleteRuns(ctx context.Context, before time.Time) ([]string, error)
 }

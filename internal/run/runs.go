@@ -11,6 +11,7 @@ import (
 	"io/fs"
 	"log/slog"
 	"maps"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -26,7 +27,9 @@ import (
 	"quire/internal/contents"
 	"quire/internal/engine"
 	"quire/internal/fault"
+	"quire/internal/nbtemplate"
 	"quire/internal/notebook"
+	"quire/internal/notify"
 	"quire/internal/parameter"
 	"quire/internal/problem"
 	"quire/internal/storage"
@@ -34,18 +37,36 @@ import (
 
 // A Config is what Runs needs.
 type Config struct {
-	Store    Store
-	Spool    string        // directory of the attempts' spools
-	Objects  storage.Store // keeps "<id>/source.ipynb" and "<id>/output.ipynb" for good
-	Volume   *contents.Volume
-	Files    string // the volume's directory, for the kernels' working directories
-	Launcher Launcher
+	Store   Store
+	Spool   string        // directory of the attempts' spools
+	Objects storage.Store // keeps "<id>/source.ipynb" and "<id>/output.ipynb" for good
+	Volume  *contents.Volume
+	// Templates are what requests may name instead of a notebook; nil is none.
+	Templates *nbtemplate.Templates
+	Files     string // the volume's directory, for the kernels' working directories
+	Launcher  Launcher
+	// Several says that other servers may use the same Store, Spool and Objects.
+	Several bool
 	// Containers executes runs that ask for a size; nil refuses them.
 	Containers *Containers
 	// Permits is how many attempts may live at once; 0 is 4.
 	Permits int
 	// Keep is how long ended runs are kept; 0 is for ever.
-	Keep    time.Duration
+	Keep time.Duration
+	// Pass gives the attempt in a spool a pass of its owner's (auth.Pass); nil
+	// gives none. Revoke takes it back.
+	Pass   func(ctx context.Context, owner, dir string, contained bool, timeout time.Duration) error
+	Revoke func(ctx context.Context, dir string)
+	// Tells says what is wrong with a rule about whom to tell; nil takes all.
+	Tells func(notify.Rule) error
+	// Notices returns the newest notices of a name; nil has none.
+	Notices func(ctx context.Context, about string, limit int) ([]notify.Notice, error)
+	// Dates puts the dates of a time in place of the expressions in a JSON value;
+	// nil leaves them.
+	Dates func(raw json.RawMessage, at time.Time) (json.RawMessage, error)
+	// User returns a user with what they may do, for what is written when they are
+	// not there to ask; nil is one without further rights.
+	User    func(ctx context.Context, name string) (auth.User, error)
 	Version string           // of Quire
 	Now     func() time.Time // time.Now when nil
 	Log     *slog.Logger     // may be nil
@@ -83,8 +104,18 @@ func New(cfg Config) *Runs {
 
 // A Request asks for a run.
 type Request struct {
-	Notebook       string          `json:"notebook"` // path on the volume
-	Version        int64           `json:"version"`  // 0 is the newest
+	Notebook string `json:"notebook"` // path on the volume
+	Version  int64  `json:"version"`  // 0 is the newest
+	// Template runs a template in place of a notebook on the volume, in the folder
+	// of whoever asks.
+	Template        string `json:"template,omitempty"`
+	TemplateVersion int    `json:"templateVersion,omitempty"` // 0 is the newest
+	// Ref takes the notebook from the git repository that it lies in, at a branch, a
+	// tag or a commit, instead of as it is in the folder.
+	Ref string `json:"ref,omitempty"`
+	// Commit is what Ref was resolved to before; Tested goes to the run.
+	Commit         string          `json:"-"`
+	Tested         string          `json:"-"`
 	Parameters     json.RawMessage `json:"parameters"`
 	Strict         bool            `json:"strict"` // refuse parameters that the notebook does not declare
 	Kernel         string          `json:"kernel"`
@@ -95,12 +126,30 @@ type Request struct {
 	// Container asks for a container of this size; what is 0 is the default. Nil
 	// is none.
 	Container *compute.Resources `json:"container,omitempty"`
+	// Notify says who is told what became of the run; without On, both its failure
+	// and its success.
+	Notify []notify.Rule `json:"notify,omitempty"`
+	// Output is where in the workspaces the output notebook of a run that succeeds is
+	// put: a path that ends in .ipynb, or a folder that ends in "/", with placeholders
+	// such as {country}, {ds}, {user} and {run}. "" is where the template says, else
+	// nowhere; NoOutput is nowhere. The page of the run has it in any case.
+	Output string `json:"output,omitempty"`
+	// At is the time that dates are of, in the zone that they are in; now when it is
+	// zero. Literal takes the parameters as they are, {{ and all.
+	At      time.Time `json:"-"`
+	Literal bool      `json:"-"`
 	// IdempotencyKey makes the same request of the same user one run, however
 	// often it is sent.
 	IdempotencyKey string `json:"-"`
 }
 
-const maxSource = 512 << 20
+// NoOutput as the output of a request puts it nowhere, whatever the template says.
+const NoOutput = "-"
+
+const (
+	maxSource = 512 << 20
+	maxKey    = 1024
+)
 
 // Submit takes a copy of the notebook as it is now, checks the parameters
 // against it and queues the run. When it returns the run is on the disk.
@@ -116,29 +165,44 @@ func (s *Runs) Submit(ctx context.Context, u auth.User, req Request) (Run, error
 }
 
 func (s *Runs) submit(ctx context.Context, u auth.User, req Request) (Run, error) {
+	r, err := s.Prepare(ctx, u, req)
+	if err != nil {
+		return r, err
+	}
+	return s.queue(ctx, r)
+}
+
+// queue adds a prepared run to the records.
+func (s *Runs) queue(ctx context.Context, r Run) (Run, error) {
+	created, err := s.cfg.Store.CreateRun(ctx, r)
+	s.Settle(context.WithoutCancel(ctx), r, err == nil && created.ID == r.ID)
+	return created, err
+}
+
+// Prepare does all that Submit does but adding the run to the records. Whoever
+// adds it, or does not, says so to Settle.
+func (s *Runs) Prepare(ctx context.Context, u auth.User, req Request) (Run, error) {
 	now := s.now()
 	r := Run{
 		ID: NewID(now), Owner: u.Name, Kernel: req.Kernel, Tags: req.Tags, Priority: req.Priority,
-		TimeoutSeconds: req.TimeoutSeconds, Retries: req.Retries, State: Queued, Created: now, NotBefore: now,
+		TimeoutSeconds: req.TimeoutSeconds, Retries: req.Retries, State: Queued, Created: now, NotBefore: now, Tested: req.Tested,
 	}
-	clean, err := contents.CleanPath(req.Notebook)
+	if len(req.IdempotencyKey) > maxKey {
+		return Run{}, problem.New(problem.Invalid, "the idempotency key: at most %d bytes", maxKey)
+	}
+	source, err := s.wanted(ctx, u, &req, &r)
 	if err != nil {
 		return Run{}, err
 	}
-	r.Notebook = clean
-	if err := auth.Allow(u, auth.Run, auth.FileAt(clean)); err != nil {
-		return Run{}, err
-	}
-	source, version, err := s.source(ctx, u, clean, req.Version)
-	if err != nil {
-		return Run{}, err
-	}
-	r.Version = version
-	if r.Parameters, err = checkParameters(source, req); err != nil {
+	clean := r.Notebook
+	if r.Parameters, r.Output, err = s.given(ctx, u, r, source, req); err != nil {
 		return Run{}, problem.Wrap(err, "running %s", clean)
 	}
 	if err := r.validate(); err != nil {
 		return Run{}, err
+	}
+	if r.Notify, err = s.checkNotify(req.Notify); err != nil {
+		return Run{}, problem.Wrap(err, "running %s", clean)
 	}
 	if req.Container != nil {
 		if s.cfg.Containers == nil {
@@ -151,31 +215,44 @@ func (s *Runs) submit(ctx context.Context, u auth.User, req Request) (Run, error
 	sum := sha256.Sum256(source)
 	r.Source = hex.EncodeToString(sum[:])
 	r.IdempotencyHash = idempotencyHash(req, r)
-	created, err := s.create(ctx, r, source)
-	if err != nil {
-		return created, err
+	if err := s.keep(ctx, r, source); err != nil {
+		return Run{}, err
 	}
-	// Who runs a notebook knows it. The run is on its way whatever comes of this.
-	if err := s.cfg.Volume.Trust(ctx, u, clean, contents.Hash(r.Source)); err != nil {
-		s.cfg.Log.LogAttrs(ctx, slog.LevelWarn, "a notebook that is run is not noted as trusted", slog.String("run_id", created.ID), slog.String("error", err.Error()))
+	if r.Template == "" && r.Git == nil {
+		s.trust(ctx, u, r)
 	}
-	return created, nil
+	return r, nil
 }
 
-func (s *Runs) create(ctx context.Context, r Run, source []byte) (Run, error) {
+// keep takes a copy of what a run is to execute.
+func (s *Runs) keep(ctx context.Context, r Run, source []byte) error {
 	if err := s.cfg.Volume.Room(); err != nil {
-		return Run{}, problem.Wrap(err, "running %s", r.Notebook)
+		return problem.Wrap(err, "running %s", r.Notebook)
 	}
 	_, err := s.cfg.Objects.Put(ctx, r.ID+"/"+sourceFile, bytes.NewReader(source), storage.PutOptions{IfNotExist: true})
+	return problem.Wrap(err, "taking a copy of %s", r.Notebook)
+}
+
+// trust notes that who runs a notebook knows it. The run is on its way whatever
+// comes of this.
+func (s *Runs) trust(ctx context.Context, u auth.User, r Run) {
+	hash := contents.Hash(r.Source)
+	known, err := s.cfg.Volume.Trusted(ctx, u, r.Notebook, hash)
+	if err == nil && !known {
+		err = s.cfg.Volume.Trust(ctx, u, r.Notebook, hash)
+	}
 	if err != nil {
-		return Run{}, problem.Wrap(err, "taking a copy of %s", r.Notebook)
+		s.cfg.Log.LogAttrs(ctx, slog.LevelWarn, "a notebook that is run is not noted as trusted", slog.String("run_id", r.ID), slog.String("error", err.Error()))
 	}
-	created, err := s.cfg.Store.CreateRun(ctx, r)
-	if err != nil || created.ID != r.ID {
-		s.dropSource(context.WithoutCancel(ctx), r.ID)
+}
+
+// Settle is told whether a prepared run was added to the records.
+func (s *Runs) Settle(ctx context.Context, prepared Run, queued bool) {
+	if queued {
+		s.poke()
+		return
 	}
-	s.poke()
-	return created, err
+	s.dropSource(ctx, prepared.ID)
 }
 
 // dropSource removes the copy of a run that was not added. A failure to add may
@@ -184,6 +261,54 @@ func (s *Runs) dropSource(ctx context.Context, id string) {
 	if _, err := s.cfg.Store.Run(ctx, id); problem.Is(err, problem.NotFound) {
 		_ = s.cfg.Objects.Delete(ctx, id+"/"+sourceFile)
 	}
+}
+
+// wanted reads the notebook that a request is about, from the volume or the
+// templates, and notes in r which it is. What the request leaves to the template
+// is filled in.
+func (s *Runs) wanted(ctx context.Context, u auth.User, req *Request, r *Run) ([]byte, error) {
+	if req.Template != "" {
+		return s.fromTemplate(ctx, u, req, r)
+	}
+	clean, err := contents.CleanPath(req.Notebook)
+	if err != nil {
+		return nil, err
+	}
+	r.Notebook = clean
+	if err := auth.Allow(u, auth.Run, auth.FileAt(clean)); err != nil {
+		return nil, err
+	}
+	if req.Ref != "" {
+		return s.fromGit(ctx, *req, r)
+	}
+	source, version, err := s.source(ctx, u, clean, req.Version)
+	r.Version = version
+	return source, err
+}
+
+func (s *Runs) fromTemplate(ctx context.Context, u auth.User, req *Request, r *Run) ([]byte, error) {
+	switch {
+	case s.cfg.Templates == nil:
+		return nil, problem.New(problem.Invalid, "there are no templates on this server")
+	case req.Notebook != "" && req.Notebook != nbtemplate.Path(req.Template):
+		return nil, problem.New(problem.Invalid, "want a notebook or a template, not both")
+	}
+	if err := auth.Allow(u, auth.Run, auth.FileAt("templates/"+req.Template)); err != nil {
+		return nil, err
+	}
+	v, source, err := s.cfg.Templates.Runnable(ctx, u, req.Template, req.TemplateVersion)
+	if err != nil {
+		return nil, err
+	}
+	req.Strict = true // its schema is what it promises
+	if req.Output == "" {
+		req.Output = v.Output
+	}
+	r.Notebook, r.Template, r.TemplateVersion = nbtemplate.Path(v.Template), v.Template, v.Number
+	if req.Container == nil && s.cfg.Containers != nil {
+		req.Container = v.Container
+	}
+	return source, nil
 }
 
 // source reads the notebook to run and the number of its version.
@@ -210,33 +335,41 @@ func (s *Runs) source(ctx context.Context, u auth.User, path string, version int
 	return data, version, err
 }
 
-// checkParameters finds every parameter that the notebook would not take, and
-// returns the parameters as they are kept.
-func checkParameters(source []byte, req Request) (json.RawMessage, error) {
+// given finds every parameter that the notebook would not take, and returns the
+// parameters as they are kept and where the output is put.
+func (s *Runs) given(ctx context.Context, u auth.User, r Run, source []byte, req Request) (json.RawMessage, string, error) {
 	nb, err := notebook.Parse(source)
 	if err != nil {
-		return nil, err
+		return nil, "", err
 	}
-	raw := req.Parameters
-	if len(raw) == 0 {
-		raw = json.RawMessage("{}")
-	}
-	set, err := parameter.FromJSON("the parameters", raw)
+	set, err := parameter.FromJSON("the parameters", orObject(req.Parameters))
 	if err != nil {
-		return nil, err
+		return nil, "", err
 	}
-	applied, err := checkAgainst(nb, set, req.Strict)
+	schema, declared := schemaOf(nb)
+	if req.Template != "" && s.cfg.Dates != nil {
+		if set, err = s.dated(schema, set, req); err != nil {
+			return nil, "", err
+		}
+	}
+	if declared {
+		if set, err = checkAgainst(schema, set, req.Strict); err != nil {
+			return nil, "", err
+		}
+	}
+	output, err := s.outputOf(ctx, u, r, schema, set, req)
 	if err != nil {
-		return nil, err
+		return nil, "", err
 	}
-	return json.Marshal(applied)
+	raw, err := json.Marshal(set)
+	return raw, output, err
 }
 
 func idempotencyHash(req Request, r Run) string {
 	if req.IdempotencyKey == "" || fault.On(fault.IgnoreKey) {
 		return ""
 	}
-	sum := sha256.Sum256([]byte(req.IdempotencyKey + "\x00" + r.Notebook + "\x00" + string(r.Parameters)))
+	sum := sha256.Sum256([]byte(req.IdempotencyKey + "\x00" + r.Notebook + "\x00" + req.asked(r.Parameters)))
 	return hex.EncodeToString(sum[:])
 }
 
@@ -338,12 +471,17 @@ func (s *Runs) Retry(ctx context.Context, u auth.User, id string) (Run, error) {
 		return Run{}, problem.Wrap(err, "opening the source of run %s", id)
 	}
 	now := s.now()
-	return s.create(ctx, Run{
-		ID: NewID(now), Owner: u.Name, Notebook: old.Notebook, Version: old.Version, Source: old.Source,
+	r := Run{
+		ID: NewID(now), Owner: u.Name, Notebook: old.Notebook, Version: old.Version, Source: old.Source, Git: old.Git,
+		Template: old.Template, TemplateVersion: old.TemplateVersion,
 		Parameters: old.Parameters, Kernel: old.Kernel, Tags: old.Tags, Priority: old.Priority,
-		TimeoutSeconds: old.TimeoutSeconds, Retries: old.Retries, RetryOf: id, Container: old.Container,
+		TimeoutSeconds: old.TimeoutSeconds, Retries: old.Retries, RetryOf: id, Container: old.Container, Notify: old.Notify, Output: old.Output,
 		State: Queued, Created: now, NotBefore: now,
-	}, source)
+	}
+	if err := s.keep(ctx, r, source); err != nil {
+		return Run{}, err
+	}
+	return s.queue(ctx, r)
 }
 
 func (s *Runs) object(ctx context.Context, path string) ([]byte, error) {
@@ -412,26 +550,46 @@ func (s *Runs) poke() {
 	}
 }
 
+// placeOf is where a run stands on the volume: at its notebook; a template's at
+// the top of its owner's workspace.
+func placeOf(r Run) string {
+	if r.Template != "" {
+		return "users/" + r.Owner + "/" + r.Template + ".ipynb"
+	}
+	return r.Notebook
+}
+
 // dirOf is where the kernel of a run works: the folder of its notebook.
-func (s *Runs) dirOf(notebookPath string) string {
+func (s *Runs) dirOf(r Run) string {
+	notebookPath := placeOf(r)
 	dir, _ := filepath.Split(filepath.FromSlash(notebookPath))
 	if strings.HasPrefix(notebookPath, "mounts/") {
 		return ""
 	}
-	return filepath.Join(s.cfg.Files, dir)
+	at := filepath.Join(s.cfg.Files, dir)
+	if r.Git != nil { // its folder may be of that commit only
+		if info, err := os.Stat(at); err != nil || !info.IsDir() {
+			return filepath.Join(s.cfg.Files, filepath.FromSlash(r.Git.Repository))
+		}
+	}
+	return at
 }
 
 var errNoResult = errors.New("the process of the attempt went away without a result")
 
-// checkAgainst returns the parameters as the notebook's declarations want them,
-// or everything that it would not take.
-func checkAgainst(nb *notebook.Notebook, set parameter.Set, strict bool) (parameter.Set, error) {
+// schemaOf is what a notebook declares; ok is false where it has no parameters cell.
+func schemaOf(nb *notebook.Notebook) (schema parameter.Schema, ok bool) {
 	i := nb.ParametersCell()
 	if i < 0 {
-		return set, nil
+		return schema, false
 	}
 	definitions, _ := parameter.Inspect(nb.Language(), nb.Cells[i].Source)
-	schema := parameter.SchemaOf(definitions)
+	return parameter.SchemaOf(definitions), true
+}
+
+// checkAgainst returns the parameters as the notebook's declarations want them,
+// or everything that it would not take.
+func checkAgainst(schema parameter.Schema, set parameter.Set, strict bool) (parameter.Set, error) {
 	for _, name := range set.Names() {
 		// Parameters are kept with the run, for everybody to read.
 		if p, ok := schema.Lookup(name); ok && p.Secret {

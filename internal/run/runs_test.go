@@ -17,7 +17,8 @@ import (
 
 	"quire/internal/auth"
 	"quire/internal/contents"
-	"quire/internal/db/sqlite"
+	"quire/internal/db/dbtest"
+	"quire/internal/notify"
 	"quire/internal/problem"
 	"quire/internal/run"
 	"quire/internal/storage"
@@ -89,11 +90,7 @@ type bundle struct {
 func setup(t *testing.T, script func(a *actor)) *bundle {
 	t.Helper()
 	ctx, dir := t.Context(), t.TempDir()
-	d, err := sqlite.Open(ctx, filepath.Join(dir, "q.db"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = d.Close() })
+	d := dbtest.Open(t, filepath.Join(dir, "q.db"))
 	v, err := contents.Open(ctx, contents.Config{
 		Dir: filepath.Join(dir, "files"), Versions: d, Trust: d, Blobs: &contents.Blobs{Store: mem.New(mem.Config{})},
 	})
@@ -111,7 +108,7 @@ func setup(t *testing.T, script func(a *actor)) *bundle {
 	b := &bundle{ctx: ctx, launcher: &launcher{t: t, script: script}}
 	b.cfg = run.Config{
 		Store: d, Spool: filepath.Join(dir, "runs"), Objects: mem.New(mem.Config{}), Volume: v,
-		Files: filepath.Join(dir, "files"), Launcher: b.launcher,
+		Files: filepath.Join(dir, "files"), Launcher: b.launcher, Notices: d.Notices,
 	}
 	b.start(t)
 	return b
@@ -185,9 +182,14 @@ func TestSuccess(t *testing.T) {
 func TestFailureIsTriedAgainAsOftenAsAsked(t *testing.T) {
 	t.Parallel()
 	b := setup(t, func(a *actor) { a.result(run.Failed, "boom") })
-	r := b.await(t, b.submit(t, run.Request{Retries: 1}).ID, ended)
+	r := b.await(t, b.submit(t, run.Request{Retries: 1, Notify: []notify.Rule{{Channel: "ops"}}}).ID, ended)
 	if r.State != run.Failed || r.Attempt != 2 || r.Reason != "boom" {
 		t.Errorf("%+v", r)
+	}
+	// It is told once, in the transaction that ended it.
+	told, err := b.Told(b.ctx, ann, r.ID)
+	if err != nil || len(told) != 1 || told[0].Fact.Event != notify.Failure || told[0].Fact.Reason != "boom" || len(r.Notify) != 1 {
+		t.Errorf("told %+v: %v", told, err)
 	}
 	all, err := b.Attempts(b.ctx, ann, r.ID)
 	if err != nil || len(all) != 2 || all[0].State != run.Failed {

@@ -42,6 +42,16 @@ type Spec struct {
 	Env        []string        `json:"env,omitempty"`
 	Timeout    time.Duration   `json:"timeout"` // nanoseconds; 0 is without end
 	Version    string          `json:"version"` // of Quire
+	// Keep says what becomes of the kernel of an attempt that fails; nil ends it.
+	Keep *KeepSpec `json:"keep,omitempty"`
+}
+
+// A KeepSpec is how a failed attempt is kept, for its owner to go on in it.
+type KeepSpec struct {
+	For       time.Duration `json:"for"`       // since it was last used, nanoseconds
+	Owner     string        `json:"owner"`     // who works in it
+	Workspace string        `json:"workspace"` // folder that is served
+	Base      string        `json:"base"`      // path that everything is served under
 }
 
 // A Result is what an attempt writes at its end.
@@ -52,6 +62,8 @@ type Result struct {
 	At     time.Time       `json:"at"`
 	Start  time.Time       `json:"start"`
 	Engine json.RawMessage `json:"engine,omitempty"` // engine.Result
+	// Kept says that the attempt's process and its kernel go on for a while.
+	Kept bool `json:"kept,omitempty"`
 }
 
 // A spool is the directory of an attempt.

@@ -2,12 +2,14 @@ package schedule
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"slices"
 	"strings"
 	"time"
 
 	"quire/internal/auth"
+	"quire/internal/notify"
 	"quire/internal/problem"
 	"quire/internal/run"
 )
@@ -37,7 +39,7 @@ func (s *Schedules) own(ctx context.Context, u auth.User, name string) (Schedule
 	if err != nil {
 		return found, err
 	}
-	return found, allow(u, found)
+	return found, s.allow(ctx, u, found)
 }
 
 // act changes a schedule that u may change, decides about it, and returns it as
@@ -62,6 +64,13 @@ func (s *Schedules) Delete(ctx context.Context, u auth.User, name string) error 
 	}
 	return s.change(ctx, found.ID, func(v *View) error {
 		v.Deleted = true
+		m := &machine{view: v, now: s.now(), changed: map[string]bool{}}
+		for i := range v.Live {
+			f := &v.Live[i]
+			f.State, f.Reason = Failed, "schedule "+name+" was removed by "+u.Name
+			m.tellParent(f)
+		}
+		v.did(s.now(), Activity{By: u.Name, Did: DeletedIt})
 		return nil
 	})
 }
@@ -96,6 +105,7 @@ func (s *Schedules) Pause(ctx context.Context, u auth.User, name, reason string)
 			}
 		}
 		c.Paused, c.PausedBy, c.PauseReason, c.Updated = true, u.Name, reason, now
+		v.did(now, Activity{By: u.Name, Did: PausedIt, Detail: reason})
 		return nil
 	})
 }
@@ -104,13 +114,25 @@ func (s *Schedules) Pause(ctx context.Context, u auth.User, name, reason string)
 // that came meanwhile are recorded as skipped, whatever its catch-up policy, and
 // can be backfilled.
 func (s *Schedules) Resume(ctx context.Context, u auth.User, name string) (Schedule, error) {
+	found, err := s.own(ctx, u, name)
+	if err != nil {
+		return found, err
+	}
+	may, err := s.accept(ctx, found)
+	if err != nil {
+		return found, err
+	}
 	return s.act(ctx, u, name, func(v *View) error {
 		c := &v.Schedule
+		now := s.now()
+		if c.Paused || c.Blocked != "" {
+			v.did(now, Activity{By: u.Name, Did: ResumedIt, Detail: auth.Change(c.May, may)})
+		}
+		c.May = may
 		c.Blocked = ""
 		if !c.Paused {
 			return nil
 		}
-		now := s.now()
 		table, err := c.Definition.Timetable()
 		if err != nil {
 			return err
@@ -131,9 +153,18 @@ func (s *Schedules) Resume(ctx context.Context, u auth.User, name string) (Sched
 	})
 }
 
-// RunNow fires a schedule by hand, now. The same key again is the same fire; ""
-// makes one up.
+// RunNow fires a schedule by hand, now, with its inputs as they are when nobody
+// gives others.
 func (s *Schedules) RunNow(ctx context.Context, u auth.User, name, key string) (Fire, error) {
+	return s.RunWith(ctx, u, name, key, nil)
+}
+
+// RunWith fires a schedule by hand, now. The same key again is the same fire; ""
+// makes one up. inputs is an object of those that are given; nil is none.
+func (s *Schedules) RunWith(ctx context.Context, u auth.User, name, key string, inputs json.RawMessage) (Fire, error) {
+	if len(inputs) > maxOutputs {
+		return Fire{}, problem.New(problem.TooLarge, "the inputs: at most %d KiB", maxOutputs>>10)
+	}
 	if key == "" {
 		key = newKey()
 	}
@@ -144,10 +175,13 @@ func (s *Schedules) RunNow(ctx context.Context, u auth.User, name, key string) (
 	if err != nil {
 		return Fire{}, err
 	}
+	if err := found.Definition.given(inputs); err != nil {
+		return Fire{}, err
+	}
 	now := s.now()
 	lane, slot := LaneManual+"/"+key, now.Truncate(time.Second)
 	f := Fire{
-		ID: fireID(found.ID, lane, slot), Schedule: found.ID, Slot: slot, Lane: lane, State: Due, Count: 1, By: u.Name, Created: now,
+		ID: fireID(found.ID, lane, slot), Schedule: found.ID, Slot: slot, Lane: lane, State: Due, Count: 1, By: u.Name, Inputs: inputs, Created: now,
 	}
 	err = s.change(ctx, found.ID, func(v *View) error {
 		old, ok, err := v.Find("", f.Lane)
@@ -155,6 +189,7 @@ func (s *Schedules) RunNow(ctx context.Context, u auth.User, name, key string) (
 			f = old
 		} else if err == nil {
 			v.Add = append(v.Add, f)
+			v.did(now, Activity{By: u.Name, Did: RanIt, Fire: f.ID})
 		}
 		return err
 	})
@@ -170,6 +205,7 @@ type BackfillRequest struct {
 	To       time.Time `json:"to"`
 	Parallel int       `json:"parallel"` // fires at once, 1 to 100; 0 is 1
 	Newest   bool      `json:"newest"`   // newest first
+	Paused   bool      `json:"paused"`   // nothing starts before it is resumed
 }
 
 // MaxBackfill is the most slots of one backfill.
@@ -220,12 +256,13 @@ func (s *Schedules) Backfill(ctx context.Context, u auth.User, name string, req 
 	}
 	now := s.now()
 	b := Backfill{
-		ID: run.NewID(now), From: req.From.UTC(), To: req.To.UTC(), Parallel: max(req.Parallel, 1), Newest: req.Newest, By: u.Name, Created: now,
+		ID: run.NewID(now), From: req.From.UTC(), To: req.To.UTC(), Parallel: max(req.Parallel, 1), Newest: req.Newest, Paused: req.Paused, By: u.Name, Created: now,
 		Counts: map[State]int{Due: len(slots)},
 	}
 	_, err = s.act(ctx, u, name, func(v *View) error {
 		b.Schedule = v.Schedule.ID
 		v.Backfill, v.Backfills = append(v.Backfill, b), append(v.Backfills, b)
+		v.did(now, Activity{By: u.Name, Did: Backfilled, Detail: b.describe(len(slots))})
 		for _, slot := range slots {
 			v.Add = append(v.Add, Fire{ID: fireID(b.Schedule, b.ID, slot), Schedule: b.Schedule, Slot: slot, Lane: b.ID, State: Due, Count: 1, By: u.Name, Created: now})
 		}
@@ -240,6 +277,9 @@ func (s *Schedules) PauseBackfill(ctx context.Context, u auth.User, name, id str
 	_, err := s.act(ctx, u, name, func(v *View) error {
 		for i := range v.Backfills {
 			if b := &v.Backfills[i]; b.ID == id {
+				if b.Paused != pause {
+					v.did(s.now(), Activity{By: u.Name, Did: map[bool]Deed{true: PausedBackfill, false: ResumedBackfill}[pause], Detail: b.span()})
+				}
 				b.Paused = pause
 				changed = *b
 				v.Backfill = append(v.Backfill, *b)
@@ -251,13 +291,80 @@ func (s *Schedules) PauseBackfill(ctx context.Context, u auth.User, name, id str
 	return changed, err
 }
 
-// Backfills returns the backfills of a schedule, newest first.
+// StopBackfill ends a backfill: the fires of it that wait are skipped, those that
+// run are stopped.
+func (s *Schedules) StopBackfill(ctx context.Context, u auth.User, name, id string) (Backfill, error) {
+	var stopped Backfill
+	_, err := s.act(ctx, u, name, func(v *View) error {
+		i := slices.IndexFunc(v.Backfills, func(b Backfill) bool { return b.ID == id })
+		if i < 0 {
+			return problem.New(problem.NotFound, "schedule %s has no backfill %q", name, id)
+		}
+		stopped = v.Backfills[i]
+		m := &machine{view: v, now: s.now(), changed: map[string]bool{}}
+		skipped, ended := 0, 0
+		for i := range v.Live {
+			f := &v.Live[i]
+			switch {
+			case f.Lane != id:
+				continue
+			case f.State == Due:
+				m.skip(f, u.Name+" stopped the backfill")
+				skipped++
+			default:
+				m.stop(f, u.Name+" stopped the backfill")
+				ended++
+			}
+			v.Put = append(v.Put, *f)
+		}
+		if skipped+ended == 0 {
+			return problem.New(problem.Conflict, "the backfill is over already")
+		}
+		v.did(m.now, Activity{By: u.Name, Did: StoppedBackfill, Detail: fmt.Sprintf("%s; %d that waited were skipped, %d that ran stopped", stopped.span(), skipped, ended)})
+		return nil
+	})
+	if err != nil {
+		return Backfill{}, err
+	}
+	return stopped, nil
+}
+
+// span is the time that a backfill fills, in words.
+func (b Backfill) span() string {
+	return b.From.UTC().Format("2006-01-02 15:04") + " to " + b.To.UTC().Format("2006-01-02 15:04 UTC")
+}
+
+func (b Backfill) describe(slots int) string {
+	order := "oldest first"
+	if b.Newest {
+		order = "newest first"
+	}
+	return fmt.Sprintf("%s: %d slots, %d at once, %s", b.span(), slots, b.Parallel, order)
+}
+
+// maxBackfills is how many backfills of a schedule are told about.
+const maxBackfills = 20
+
+// Backfills returns the newest 20 backfills of a schedule, newest first.
 func (s *Schedules) Backfills(ctx context.Context, u auth.User, name string) ([]Backfill, error) {
 	found, err := s.Get(ctx, u, name)
 	if err != nil {
 		return nil, err
 	}
-	return s.cfg.Store.Backfills(ctx, found.ID)
+	return s.cfg.Store.Backfills(ctx, found.ID, maxBackfills)
+}
+
+// Fire returns one fire of a schedule.
+func (s *Schedules) Fire(ctx context.Context, u auth.User, name, id string) (Fire, error) {
+	found, err := s.Get(ctx, u, name)
+	if err != nil {
+		return Fire{}, err
+	}
+	f, err := s.cfg.Store.Fire(ctx, id)
+	if err == nil && f.Schedule != found.ID {
+		err = problem.New(problem.NotFound, "schedule %s has no fire %q", name, id)
+	}
+	return f, err
 }
 
 // History returns fires of a schedule, newest slot first; f.Schedule is not
@@ -272,6 +379,17 @@ func (s *Schedules) History(ctx context.Context, u auth.User, name string, f Fir
 		f.Limit = 50
 	}
 	return s.cfg.Store.Fires(ctx, f)
+}
+
+// Notices returns the newest 100 notices about a schedule: who was told what,
+// and what could not be sent yet.
+func (s *Schedules) Notices(ctx context.Context, u auth.User, name string) ([]notify.Notice, error) {
+	found, err := s.Get(ctx, u, name)
+	if err != nil {
+		return nil, err
+	}
+	const most = 100
+	return s.cfg.Store.Notices(ctx, found.Name, most)
 }
 
 // Recent returns the newest n fires of every schedule, by its id.
@@ -317,6 +435,7 @@ func (s *Schedules) Restart(ctx context.Context, u auth.User, name, fire string,
 		if err := m.restart(&f, from); err != nil {
 			return problem.WrapAs(problem.Invalid, err, "running the fire of %s again", f.Slot.Format(time.RFC3339))
 		}
+		v.did(now, Activity{By: u.Name, Did: RestartedFire, Fire: f.ID, Detail: "the fire of " + f.Slot.UTC().Format("2006-01-02 15:04 UTC") + " " + from.words()})
 		v.Live = append(v.Live, f)
 		v.Put = append(v.Put, f)
 		return nil
@@ -341,6 +460,7 @@ func (s *Schedules) StopFire(ctx context.Context, u auth.User, name, fire string
 			} else {
 				m.stop(f, u.Name+" asked to stop")
 			}
+			v.did(m.now, Activity{By: u.Name, Did: StoppedFire, Fire: f.ID, Detail: "the fire of " + f.Slot.UTC().Format("2006-01-02 15:04 UTC")})
 			v.Put = append(v.Put, *f)
 			return nil
 		}
@@ -365,6 +485,8 @@ func (d Definition) Describe() string {
 			all = append(all, c.words())
 		case t.EverySeconds > 0:
 			all = append(all, "every "+words(t.EverySeconds))
+		case len(t.Signals) > 0:
+			all = append(all, t.waits())
 		default:
 			all = append(all, "once at "+t.At.Format(time.RFC3339))
 		}
@@ -373,6 +495,49 @@ func (d Definition) Describe() string {
 		return "by hand only"
 	}
 	return strings.Join(all, ", ") + ", " + d.Zone
+}
+
+// Events says in words what a definition waits for that has no time: Timetable
+// knows nothing of it.
+func (d Definition) Events() []string {
+	var all []string
+	for _, t := range d.Triggers {
+		if len(t.Signals) > 0 {
+			all = append(all, t.waits())
+		}
+	}
+	return all
+}
+
+// waits says in words which signals a trigger waits for.
+func (t Trigger) waits() string {
+	var all []string
+	for _, w := range t.Signals {
+		all = append(all, w.words())
+	}
+	return strings.Join(all, " and ")
+}
+
+func (w Wait) words() string {
+	if w.Webhook != "" {
+		return "when webhook " + w.Webhook + " is called"
+	}
+	if w.File != "" {
+		return "when " + w.File + " has arrived"
+	}
+	if w.Table != "" {
+		if w.Connection != "" {
+			return "when table " + w.Table + " of " + w.Connection + " was written"
+		}
+		return "when table " + w.Table + " was written"
+	}
+	switch w.When {
+	case WhenFailed:
+		return "when " + w.Schedule + " has failed"
+	case WhenEnded:
+		return "when " + w.Schedule + " is over"
+	}
+	return "when " + w.Schedule + " has succeeded"
 }
 
 func words(seconds int64) string {

@@ -8,7 +8,7 @@ import (
 	"time"
 
 	"quire/internal/auth"
-	"quire/internal/db/sqlite"
+	"quire/internal/db/dbtest"
 	"quire/internal/run"
 	"quire/internal/schedule"
 )
@@ -17,11 +17,7 @@ import (
 // succeeded, with runs that do nothing.
 func BenchmarkFire(b *testing.B) {
 	const schedules = 1000
-	records, err := sqlite.Open(b.Context(), filepath.Join(b.TempDir(), "q.db"))
-	if err != nil {
-		b.Fatal(err)
-	}
-	defer records.Close()
+	records := dbtest.Open(b, filepath.Join(b.TempDir(), "q.db"))
 	w := &world{now: time.Date(2026, 3, 7, 0, 0, 0, 0, time.UTC), records: records, version: 1}
 	s := schedule.New(schedule.Config{
 		Store: records, Runs: fakeRuns{w, records}, Now: func() time.Time { return w.now },
@@ -71,11 +67,7 @@ func BenchmarkFire(b *testing.B) {
 
 // BenchmarkBackfill plans a month of hours of five steps.
 func BenchmarkBackfill(b *testing.B) {
-	records, err := sqlite.Open(b.Context(), filepath.Join(b.TempDir(), "q.db"))
-	if err != nil {
-		b.Fatal(err)
-	}
-	defer records.Close()
+	records := dbtest.Open(b, filepath.Join(b.TempDir(), "q.db"))
 	w := &world{now: time.Date(2026, 3, 7, 0, 0, 0, 0, time.UTC), records: records, version: 1}
 	s := schedule.New(schedule.Config{
 		Store: records, Runs: fakeRuns{w, records}, Now: func() time.Time { return w.now },

@@ -23,6 +23,7 @@ func decide(v *View, now time.Time) error {
 	}
 	m := &machine{view: v, now: now, table: table, changed: map[string]bool{}}
 	m.recordSlots()
+	m.takeSignals()
 	for i := range m.view.Live {
 		m.advance(&m.view.Live[i])
 	}
@@ -76,8 +77,15 @@ func (m *machine) recordSlots() {
 		}
 		m.view.Add = append(m.view.Add, f)
 	}
-	s.Cursor = m.now
+	// Where no slot came the cursor can stay: a decision that changes nothing about
+	// the schedule is then not written.
+	if len(slots) > 0 || m.now.Sub(s.Cursor) > maxBehind {
+		s.Cursor = m.now
+	}
 }
+
+// maxBehind is how far the cursor stays behind, so that looking from it is cheap.
+const maxBehind = 24 * time.Hour
 
 // slots returns the newest slots in (from, to], at most maxMissed, how many
 // older ones there are, and the first of them.
@@ -149,8 +157,10 @@ func (m *machine) admit() {
 	for i := range v.Live {
 		f := &v.Live[i]
 		lane := f.Lane
-		if strings.HasPrefix(lane, LaneManual) {
-			lane = LaneManual
+		for _, kind := range []string{LaneManual, LaneNested} {
+			if strings.HasPrefix(lane, kind+"/") {
+				lane = kind
+			}
 		}
 		if lanes[lane] == nil {
 			order = append(order, lane)
@@ -190,6 +200,8 @@ func (m *machine) admitLane(lane string, fires []*Fire) {
 		m.admitOwn(s, fires, due, live)
 	case LaneManual:
 		m.admitSome(due, live, manualAtOnce, "waits: 20 fires by hand run already")
+	case LaneNested:
+		m.admitSome(due, live, nestedAtOnce, fmt.Sprintf("waits: %d fires that steps of other schedules asked for run already", nestedAtOnce))
 	default:
 		i := slices.IndexFunc(m.view.Backfills, func(b Backfill) bool { return b.ID == lane })
 		if i < 0 {
@@ -296,6 +308,7 @@ func (m *machine) hold(due []*Fire, reason string) {
 func (m *machine) skip(f *Fire, reason string) {
 	f.State, f.Reason, f.Finished = Skipped, reason, m.now
 	m.touch(f)
+	m.tellParent(f)
 }
 
 // expired skips a fire that has waited longer than it may.

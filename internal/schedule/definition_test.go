@@ -72,6 +72,18 @@ func TestBadDefinitions(t *testing.T) {
 		{"a bad name", "schedule: 1\nname: A b\nnotebook: a.ipynb", "name: want 1 to 63"},
 		{"a bad cron", head + "notebook: a.ipynb\ntriggers:\n  - cron: 0 25 * * *", "line 5: cron \"0 25 * * *\": character 3: hour: 25 is out of range"},
 		{"February 30", head + "notebook: a.ipynb\ntriggers:\n  - cron: 0 0 30 2 *", "line 5: cron \"0 0 30 2 *\": character 5: this never fires"},
+		{"two sources", head + "notebook: a.ipynb\ntriggers:\n- {schedule: a, webhook: b}", "line 5: a signal is of one of schedule, webhook, file and table"},
+		{"a source twice", head + "notebook: a.ipynb\ntriggers:\n- {schedule: a}\n- {schedule: a, when: failed}", "line 6: two triggers wait for schedule/a"},
+		{"a bad pattern", head + "notebook: a.ipynb\ntriggers:\n- schedule: a\n  match: {ds: \"[\"}", "line 6: match: \"[\": want a pattern"},
+		{"join of one", head + "notebook: a.ipynb\ntriggers:\n- {signals: [{schedule: a}], join: ds}", "line 5: join goes with signals"},
+		{"an event of a clock", head + "notebook: a.ipynb\nparameters: {a: \"{{ event.ds }}\"}", "there is an event only where a trigger waits for signals"},
+		{"a bad date", head + "notebook: a.ipynb\nexcept:\n- 12-25\n- xmas", "line 6: except: \"xmas\": want a date such as"},
+		{"a bad calendar", head + "notebook: a.ipynb\nonly: holidays", "line 4: only: \"holidays\": want a date such as"},
+		{"no date left", head + "notebook: a.ipynb\ntriggers: [{cron: 0 6 * * *}]\nonly: [business-days]\nexcept: [mon..fri]", "line 5: only and except leave no date"},
+		{"a bad clock", head + "notebook: a.ipynb\ndoneBy: 25:00", "line 4: doneBy: \"25:00\": want a time of the day"},
+		{"a bad clock's zone", head + "notebook: a.ipynb\ndoneBy: \"07:00 Europe/Pari\"", "line 4: doneBy: \"07:00 Europe/Pari\": time zone \"Europe/Pari\" is not known"},
+		{"late without an end", head + "notebook: a.ipynb\nnotify:\n- {channel: a, on: [late]}", "line 5: notify: on: late goes with doneWithin or doneBy"},
+		{"long without a time", head + "notebook: a.ipynb\nnotify:\n- {channel: a, on: [long-running]}", "line 5: notify: on: long-running goes with longRunning"},
 		{"a bad zone", head + "timezone: Mars/Base\nnotebook: a.ipynb", "line 3: timezone: time zone \"Mars/Base\" is not known"},
 		{"a bad interval", head + "notebook: a.ipynb\ntriggers:\n- every: 0s", "line 5: every: at least 1 s"},
 		{"two kinds", head + "notebook: a.ipynb\ntriggers:\n- {every: 5s, cron: \"@daily\"}", "line 5: a trigger is one of"},
@@ -83,10 +95,41 @@ func TestBadDefinitions(t *testing.T) {
 		{"steps alike", head + "steps:\n- {name: x, notebook: x.ipynb}\n- {name: x, notebook: x.ipynb}", "line 5: two steps are called \"x\""},
 		{"unknown expression", head + "notebook: a.ipynb\nparameters: {a: \"{{ today }}\"}", "{{ today }}: it is not known"},
 		{"outputs of no step", head + "notebook: a.ipynb\nparameters: {a: \"{{ steps.x.y }}\"}", "of a step that this one comes after"},
-		{"a bad shift", head + "notebook: a.ipynb\nparameters: {a: \"{{ ds - day }}\"}", "want a step in time"},
+		{"a bad shift", head + "notebook: a.ipynb\nparameters: {a: \"{{ ds - day }}\"}", "character 7: 'day' is not known"},
 		{"a bad form", head + "notebook: a.ipynb\nparameters: {a: \"{{ ds | %Q }}\"}", "%Q is not known"},
 		{"item without foreach", head + "notebook: a.ipynb\nparameters: {a: \"{{ item }}\"}", "only in the parameters of a step with foreach"},
+		{"a condition of a step", head + "steps:\n- {name: x, notebook: x.ipynb}\n- name: y\n  notebook: y.ipynb\n  after: [x]\n  when: \"{{ steps.z.rows > 0 }}\"", "line 8: step y: when: {{ steps.z.rows > 0 }}: \"z\" is no step that this one comes after"},
+		{"a condition that is a number", head + "steps:\n- name: x\n  notebook: x.ipynb\n  when: \"{{ 1 + 1 }}\"", "line 6: step x: when: {{ 1 + 1 }}: want an expression that is true or false"},
+		{"a condition within a text", head + "steps:\n- {name: x, notebook: x.ipynb, when: \"a {{ true }}\"}", "want one expression and nothing else"},
+		{"a type", head + "notebook: a.ipynb\nparameters:\n  b: 1\n  a: \"{{ size(ds) > 'a' }}\"", "line 6: step notebook: parameters: {{ size(ds) > 'a' }}: character 11: "},
+		{"half an expression", head + "notebook: a.ipynb\nparameters: {a: \"{{ 1 + }}\"}", "{{ 1 + }}: character 6: it ends too early"},
+		{"an open bracket", head + "notebook: a.ipynb\nparameters: {a: \"{{ (1 + 2 }}\"}", "character 9: missing ')' at its end"},
+		{"a name near ours", head + "notebook: a.ipynb\nparameters: {a: \"{{ state('a') == 1 }}\"}", "'state' is not known"},
+		{"an open expression", head + "notebook: a.ipynb\nparameters: {a: \"{{ ds\"}", "line 4: step notebook: parameters: \"{{ ds\": {{ is not closed"},
+		{"states in parameters", head + "notebook: a.ipynb\nparameters: {a: \"{{ failed() }}\"}", "succeeded(), failed() and their like are for when"},
+		{"a round without while", head + "notebook: a.ipynb\nparameters: {a: \"{{ round + 1 }}\"}", "there are round and last only in a step with while"},
+		{"a branch to nowhere", head + "steps:\n- {name: x, branch: [{to: y}]}", "line 4: step x: branch: there is no step \"y\""},
+		{"a branch that runs", head + "steps:\n- {name: x, foreach: [1], branch: [{to: y}]}\n- {name: y, notebook: x.ipynb}", "line 4: step x: a branch runs nothing"},
+		{"two branches to one", head + "steps:\n- {name: x, branch: [{to: z}]}\n- {name: y, branch: [{to: z}]}\n- {name: z, notebook: x.ipynb}", "line 5: step y: branch: x goes to step z already"},
+		{"a branch to before", head + "steps:\n- {name: x, notebook: x.ipynb}\n- {name: y, after: [x], branch: [{to: x}]}", "line 4: step x waits for itself"},
+		{"a case after the last", head + "steps:\n- {name: x, branch: [{to: y}, {to: y, when: \"{{ true }}\"}]}\n- {name: y, notebook: x.ipynb}", "line 4: a case of branch without when is for all that is left"},
+		{"rounds of nothing", head + "steps:\n- {name: x, notebook: x.ipynb, rounds: 5}", "line 4: step x: rounds and pause go with while"},
+		{"an input without a value", head + "notebook: a.ipynb\ninputs: {a: null}\ntriggers: [{cron: 0 6 * * *}]", "inputs: a has no value when a trigger fires"},
+		{"an input that is not there", head + "notebook: a.ipynb\ninputs: {a: 1}\nparameters: {a: \"{{ inputs.b }}\"}", "{{ inputs.b }}: it is no input: want one of a"},
+		{"a schedule with a kernel", head + "steps:\n- {name: x, schedule: y, kernel: ir}", "line 4: step x: a schedule has kernels, timeouts and versions of its own"},
+		{"a file outside", head + "notebook: a.ipynb\ntriggers:\n- file: /etc/passwd", "line 5: file: want a path that begins with users/"},
+		{"a pattern of folders", head + "notebook: a.ipynb\ntriggers:\n- file: shared/*/a.csv", "line 5: file: a pattern such as *.csv stands in the last part"},
+		{"a table's name", head + "notebook: a.ipynb\ntriggers:\n- table: a b", "line 5: table: want the name of a table"},
 		{"aliases", head + "notebook: a.ipynb\nparameters: &a {b: *a}", "aliases and anchors"},
+		{"sql and a notebook", head + "notebook: a.ipynb\nsql: SELECT 1", "line 1: step notebook: want one of notebook, template, sql, command, schedule and branch"},
+		{"a connection of nothing", head + "notebook: a.ipynb\nconnection: warehouse", "line 1: step notebook: connection goes with sql"},
+		{"a pasted value", head + "sql: SELECT '{{ ds }}'", "line 1: step notebook: sql: values are bound, not pasted: write :name"},
+		{"a command's kernel", head + "command: make\nkernel: ir", "kernel goes with a notebook"},
+		{"a command's source", head + "command: make\nsource: latest", "source goes with a notebook"},
+		{"a command's parameter", head + "command: make\nparameters: {a-b: 1}", "\"a-b\" cannot be the name of a variable"},
+		{"a word of Python", head + "command: make\nparameters: {class: 1}", "\"class\" cannot be the name of a variable"},
+		{"faults in several places", head + "triggers: [{cron: 0 0 30 2 *}]\nsteps:\n- {name: x, notebook: x.ipynb, after: [y]}", "line 5: step x: after: there is no step \"y\""},
+		{"a long command", head + "command: " + strings.Repeat("x", maxWritten+1), "at most 64 KiB"},
 		{"a bad date", head + "notebook: a.ipynb\nexcept: [2026-02-30]", "want a date such as"},
 		{"window", head + "notebook: a.ipynb\nwindow: 1d", "window goes with catchUp: all"},
 		{"not a number", head + "notebook: a.ipynb\nparameters: {a: .nan}", ".nan cannot be a parameter"},
@@ -115,7 +158,7 @@ func TestExpressions(t *testing.T) {
 	}
 	e := env{
 		schedule: "nightly", table: table, slot: time.Date(2026, 3, 31, 3, 30, 0, 0, time.UTC), item: json.RawMessage(`{"a":{"b":[1]}}`),
-		outputs: map[string]map[string]json.RawMessage{"extract": {"files": json.RawMessage(`["x","y"]`), "n": json.RawMessage("7")}},
+		outputs: map[string]map[string]json.RawMessage{"extract": {"files": json.RawMessage(`["x","y"]`), "n": json.RawMessage("7"), "big": json.RawMessage(`"` + strings.Repeat("x", 5000) + `"`)}},
 	}
 	for _, tt := range []struct{ in, want string }{
 		{`"plain"`, `"plain"`},
@@ -132,14 +175,43 @@ func TestExpressions(t *testing.T) {
 		{`"{{ steps.extract.n }} rows"`, `"7 rows"`},
 		{`"{{ item.a.b }}"`, `[1]`},
 		{`"{{ schedule }}"`, `"nightly"`},
+		{`"{{ interval_start }} {{ interval_end }}"`, `"2026-03-30T20:00:00-04:00 2026-03-30T23:30:00-04:00"`},
+		{`"{{ steps.extract.n + 1 }}"`, `8`},
+		{`"{{ steps.extract.n * 1.5 }}"`, `10.5`},
+		{`"{{ steps.extract.n / 2 }} {{ steps.extract.n - 1 }}"`, `"3 6"`},
+		{`"{{ size(steps.extract.files) > 1 ? 'many' : 'few' }}"`, `"many"`},
+		{`"{{ steps.extract.files.map(f, {'f': f + '}}', 'day': ds - 1d}) }}"`, `[{"day":"2026-03-29","f":"x}}"},{"day":"2026-03-29","f":"y}}"}]`},
+		{`"{{ steps.extract.?gone.orValue('-') }}{{ has(steps.extract.n) }}"`, `"-true"`},
+		{`"{{ 'dt=' + ds_nodash - 1mo }}"`, `"dt=20260228"`},
+		{`"{{ dates(ds - 2d, ds - 1d) }}"`, `["2026-03-28","2026-03-29"]`},
+		{`"{{ shift('2026-01-31', '+ 1mo') | %d.%m.%Y }}"`, `"28.02.2026"`},
+		{`"{{ item.a.b[0] == 1 && 2.0 > 1 }}"`, `true`},
+		{`"{{ item.a.b }}!"`, `"[1]!"`},
+		{`"{{ '{{ ds }}' + \"}}\" }}"`, `"{{ ds }}}}"`},
+		{`"{{ timestamp(ts).getHours('America/New_York') }}"`, `23`},
+		{`"{{ timestamp(ts) + duration('1h') }}"`, `"2026-03-31T00:30:00-04:00"`},
+		{`"{{ ['a', 'b'].join('-').split('-') }}"`, `["a","b"]`},
+		{`"{{ {'k': null} }}"`, `{"k":null}`},
 	} {
 		got, err := e.fill(json.RawMessage(tt.in))
 		if err != nil || string(got) != tt.want {
 			t.Errorf("%s is %s, %v; want %s", tt.in, got, err, tt.want)
 		}
 	}
-	if _, err := e.fill(json.RawMessage(`"{{ steps.extract.gone }}"`)); err == nil {
-		t.Error("a value that was not recorded is filled in")
+	for _, tt := range []struct{ in, want string }{
+		{`"{{ steps.extract.gone }}"`, "recorded no"},
+		{`"{{ steps.extract.gone + 1 }}"`, "there is no gone"},
+		{`"{{ steps.extract.n / 0 }}"`, "division by zero"},
+		{`"{{ shift(ds, '2h') }}"`, "want a step in time"},
+		{`"{{ [1,2,3,4,5,6,7,8,9].map(a, [1,2,3,4,5,6,7,8,9].map(b, [1,2,3,4,5,6,7,8,9].map(c, [1,2,3,4,5,6,7,8,9].map(d, [1,2,3,4,5,6,7,8,9].map(e, a+b+c+d+e))))) }}"`, "cost limit exceeded"},
+		{`"{{ size(steps.extract.big.split('').map(a, steps.extract.big.split('').join('-'))) }}"`, "cost limit exceeded"},
+		{`"{{ dates('1000-01-01', ds) }}"`, "dates: more than"},
+		{`"{{ b'x' }}"`, "no value of JSON"},
+		{`"{{ 0.0 / 0.0 }}"`, "no number of JSON"},
+	} {
+		if got, err := e.fill(json.RawMessage(tt.in)); err == nil || !strings.Contains(err.Error(), tt.want) {
+			t.Errorf("%s is %s, %v; want the error %q", tt.in, got, err, tt.want)
+		}
 	}
 }
 

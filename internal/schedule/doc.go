@@ -10,9 +10,10 @@
 // looks first records the slot, after any crash, and nobody records it again. A
 // slot that is not to run is recorded too, as skipped, with the reason.
 //
-// A fire becomes runs by requests whose idempotency key is made of the fire, the
-// task and the try, with the version of the notebook noted before: asking twice
-// is one run. The run itself is executed at least once, see package run.
+// A run is prepared outside of the records (its source is copied), and added to
+// them in the transaction that notes it with its task. Its idempotency key is made
+// of the fire, the task and the try, with the version of the notebook noted
+// before. The run itself is executed at least once, see package run.
 //
 // # Decisions
 //

@@ -3,6 +3,7 @@ package schedule
 import (
 	"bytes"
 	"encoding/json"
+	"maps"
 	"regexp"
 	"slices"
 	"strconv"
@@ -13,20 +14,24 @@ import (
 )
 
 // An expression stands between {{ and }} in a parameter: a name, then steps in
-// time, then a form. It can read what it is given and do nothing else.
+// time, then a form. What is more than that is CEL, see celexpr.go. It can read
+// what it is given and do nothing else.
 //
 //	{{ ds }}                     the slot's date in the schedule's zone: 2026-11-24
 //	{{ ds - 1d }}                the day before
 //	{{ slot - 2h | %Y/%m/%d/%H }}
 //	{{ steps.extract.rows }}     what the step recorded under the name
 //	{{ item }}, {{ item.name }}  the element of foreach
+//	{{ steps.extract.rows > 0 ? "full" : "empty" }}
 //
 // A text that is one expression and nothing else gets the value with its type;
 // else the value is put into the text.
 type expression struct {
 	name  string // as written: ds, item.name, steps.extract.rows
 	shift []shift
-	form  string // of a time; "" is the name's own
+	form  string         // of a time; "" is the name's own
+	text  string         // what stands between the braces
+	cel   *celExpression // when it is more than a name; the others are empty then
 }
 
 // A shift moves a time.
@@ -36,19 +41,78 @@ type shift struct{ months, days, seconds int }
 var timeNames = map[string]string{
 	"slot": time.RFC3339, "ts": time.RFC3339, "previous": time.RFC3339, "next": time.RFC3339,
 	"ds": time.DateOnly, "ds_nodash": "20060102", "month_start": time.DateOnly, "month_end": time.DateOnly,
+	"interval_start": time.RFC3339, "interval_end": time.RFC3339,
 }
 
 var (
-	exprPattern  = regexp.MustCompile(`\{\{(.*?)\}\}`)
 	namesPattern = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_-]*(\.[A-Za-z0-9_-]+)*`)
 	shiftPattern = regexp.MustCompile(`^\s*([+-])\s*(\d{1,6})(mo|s|m|h|d|w|y)`)
 )
 
 // parseExpression reads what stands between the braces.
 func parseExpression(text string) (expression, error) {
+	e, err := parseName(text)
+	if err == nil {
+		return e, nil
+	}
+	x, wrong := compileCEL(text)
+	if wrong != nil {
+		if e.name != "" && strings.TrimSpace(text) == e.name { // no more than a name
+			wrong = err
+		}
+		return e, wrong
+	}
+	return expression{text: text, cel: x}, nil
+}
+
+// A piece is a part of a text: between braces or not.
+type piece struct {
+	text string
+	expr bool
+}
+
+// pieces takes a text apart at its expressions. open says that one is not closed:
+// it is plain text then.
+func pieces(text string) (all []piece, open bool) {
+	for {
+		start := strings.Index(text, "{{")
+		if start < 0 {
+			break
+		}
+		end, deep := -1, 0
+		for i := start + 2; i < len(text) && end < 0; i++ {
+			switch c := text[i]; {
+			case c == '"' || c == '\'':
+				i += stringEnd(text[i:]) - 1
+			case c == '{':
+				deep++
+			case c == '}' && deep > 0:
+				deep--
+			case strings.HasPrefix(text[i:], "}}"):
+				end = i
+			}
+		}
+		if end < 0 {
+			open = true
+			break
+		}
+		if start > 0 {
+			all = append(all, piece{text: text[:start]})
+		}
+		all = append(all, piece{text[start+2 : end], true})
+		text = text[end+2:]
+	}
+	if text != "" {
+		all = append(all, piece{text: text})
+	}
+	return all, open
+}
+
+// parseName reads a name, steps in time and a form.
+func parseName(text string) (expression, error) {
 	body, form, hasForm := strings.Cut(text, "|")
 	rest := strings.TrimSpace(body)
-	var e expression
+	e := expression{text: text}
 	e.name = namesPattern.FindString(rest)
 	// A minus after a name of a time is a step in time, not a part of the name.
 	if base, _, ok := strings.Cut(e.name, "-"); ok && timeNames[base] != "" {
@@ -62,10 +126,7 @@ func parseExpression(text string) (expression, error) {
 		if m == nil {
 			return e, problem.New(problem.Invalid, "{{%s}}: %q: want a step in time such as - 1d, + 2h, - 1mo", text, rest)
 		}
-		n, _ := strconv.Atoi(m[1] + m[2])
-		e.shift = append(e.shift, map[string]shift{
-			"mo": {months: n}, "y": {months: 12 * n}, "d": {days: n}, "w": {days: 7 * n}, "h": {seconds: 3600 * n}, "m": {seconds: 60 * n}, "s": {seconds: n},
-		}[m[3]])
+		e.shift = append(e.shift, shiftOf(m))
 		rest = rest[len(m[0]):]
 	}
 	isTime := timeNames[e.name] != ""
@@ -79,6 +140,18 @@ func parseExpression(text string) (expression, error) {
 		}
 	}
 	return e, nil
+}
+
+// shiftOf is the step in time that shiftPattern found.
+func shiftOf(m []string) shift {
+	n, _ := strconv.Atoi(m[1] + m[2])
+	return map[string]shift{
+		"mo": {months: n}, "y": {months: 12 * n}, "d": {days: n}, "w": {days: 7 * n}, "h": {seconds: 3600 * n}, "m": {seconds: 60 * n}, "s": {seconds: n},
+	}[m[3]]
+}
+
+func (s shift) apply(t time.Time) time.Time {
+	return addMonths(t, s.months).AddDate(0, 0, s.days).Add(time.Duration(s.seconds) * time.Second)
 }
 
 // format writes a time by the letters of strftime.
@@ -113,58 +186,104 @@ func format(t time.Time, form string) (string, error) {
 	return b.String(), nil
 }
 
+// A scope is what the expressions of a place may read.
+type scope struct {
+	steps  []string // that come before
+	item   bool
+	event  bool
+	round  bool     // in a loop: round and last
+	when   bool     // succeeded() and its like
+	inputs []string // of the definition; nil where it has none
+	moment bool     // there is no schedule: times of one moment only
+}
+
+// An exprFault is what is wrong with an expression in a text.
+type exprFault struct {
+	text string
+	err  error
+}
+
 // checkExpressions returns what is wrong with the expressions in a value.
-// before are the beginnings "steps.NAME." that may be read.
-func checkExpressions(raw json.RawMessage, before []string, item bool) []error {
-	var errs []error
+func checkExpressions(raw json.RawMessage, in scope) []exprFault {
+	var faults []exprFault
 	var walk func(v any)
 	walk = func(v any) {
 		switch v := v.(type) {
 		case map[string]any:
-			for _, one := range v {
-				walk(one)
+			for _, key := range slices.Sorted(maps.Keys(v)) {
+				walk(v[key])
 			}
 		case []any:
 			for _, one := range v {
 				walk(one)
 			}
 		case string:
-			for _, m := range exprPattern.FindAllStringSubmatch(v, -1) {
-				e, err := parseExpression(m[1])
+			all, open := pieces(v)
+			if open {
+				faults = append(faults, exprFault{v, problem.New(problem.Invalid, "%.60q: {{ is not closed by }}", v)})
+			}
+			for _, p := range all {
+				if !p.expr {
+					continue
+				}
+				e, err := parseExpression(p.text)
 				if err == nil {
-					err = e.known(before, item)
+					err = e.known(in)
 				}
 				if err != nil {
-					errs = append(errs, err)
+					faults = append(faults, exprFault{v, err})
 				}
 			}
 		}
 	}
 	var v any
 	if err := json.Unmarshal(raw, &v); err != nil {
-		return []error{err}
+		return []exprFault{{err: err}}
 	}
 	walk(v)
-	return errs
+	return faults
 }
 
-func (e expression) known(before []string, item bool) error {
-	head, _, _ := strings.Cut(e.name, ".")
+func (e expression) known(in scope) error {
+	if in.moment {
+		if err := e.atMoment(); err != nil {
+			return err
+		}
+	}
+	if e.cel != nil {
+		return e.cel.known(e.text, in)
+	}
+	head, rest, _ := strings.Cut(e.name, ".")
+	there := false
 	switch {
 	case timeNames[e.name] != "", e.name == "schedule", e.name == "timezone":
 		return nil
 	case head == "item":
-		if item {
-			return nil
+		there = in.item
+	case head == "event":
+		there = in.event
+	case head == "last", e.name == "round":
+		there = in.round
+	case head == "inputs":
+		if in.inputs != nil && rest != "" && !slices.Contains(in.inputs, strings.Split(rest, ".")[0]) {
+			return problem.New(problem.Invalid, "{{ %s }}: it is no input: want one of %s", e.name, strings.Join(in.inputs, ", "))
 		}
-		return problem.New(problem.Invalid, "{{ %s }}: there is an item only in the parameters of a step with foreach", e.name)
+		there = in.inputs != nil
 	case head == "steps":
-		if strings.Count(e.name, ".") == 2 && slices.ContainsFunc(before, func(b string) bool { return strings.HasPrefix(e.name, b) }) {
+		step, name, _ := strings.Cut(rest, ".")
+		if name != "" && slices.Contains(in.steps, step) {
 			return nil
 		}
 		return problem.New(problem.Invalid, "{{ %s }}: want steps.NAME.VALUE of a step that this one comes after", e.name)
+	case in.moment:
+		return problem.New(problem.Invalid, "{{ %s }}: it is not known: want ds, ds_nodash, ts, month_start, month_end or timezone", e.name)
+	default:
+		return problem.New(problem.Invalid, "{{ %s }}: it is not known: want slot, ts, ds, ds_nodash, previous, next, interval_start, interval_end, month_start, month_end, schedule, timezone, item, event.VALUE, inputs.NAME or steps.NAME.VALUE", e.name)
 	}
-	return problem.New(problem.Invalid, "{{ %s }}: it is not known: want slot, ts, ds, ds_nodash, previous, next, month_start, month_end, schedule, timezone, item or steps.NAME.VALUE", e.name)
+	if !there {
+		return problem.New(problem.Invalid, "{{ %s }}: %s", e.name, absent(head))
+	}
+	return nil
 }
 
 // An env is what expressions read.
@@ -173,8 +292,15 @@ type env struct {
 	table    *Timetable
 	slot     time.Time
 	item     json.RawMessage
+	event    json.RawMessage                       // values of the signals that it was fired by; nil where it was not
 	outputs  map[string]map[string]json.RawMessage // step -> name -> value
 	none     map[string]bool                       // steps whose foreach had no element: every value is an empty list
+	inputs   json.RawMessage                       // an object
+	round    int                                   // of a loop, from 0
+	last     map[string]json.RawMessage            // what the round before recorded
+	// What when reads: the states of the steps before, and what they come to.
+	states                  map[string]string
+	succeeded, some, failed bool
 }
 
 // fill puts values in place of the expressions of a JSON value.
@@ -220,11 +346,14 @@ func (e env) walk(v any) (any, error) {
 }
 
 func (e env) text(text string) (any, error) {
-	all := exprPattern.FindAllStringSubmatchIndex(text, -1)
+	all, _ := pieces(text)
 	var b strings.Builder
-	at := 0
-	for _, m := range all {
-		x, err := parseExpression(text[m[2]:m[3]])
+	for _, p := range all {
+		if !p.expr {
+			b.WriteString(p.text)
+			continue
+		}
+		x, err := parseExpression(p.text)
 		if err != nil {
 			return nil, err
 		}
@@ -232,25 +361,26 @@ func (e env) text(text string) (any, error) {
 		if err != nil {
 			return nil, err
 		}
-		if m[0] == 0 && m[1] == len(text) {
+		if len(all) == 1 {
 			return v, nil
 		}
-		b.WriteString(text[at:m[0]])
 		if s, ok := v.(string); ok {
 			b.WriteString(s)
-		} else {
-			data, err := json.Marshal(v)
-			if err != nil {
-				return nil, err
-			}
-			b.Write(data)
+			continue
 		}
-		at = m[1]
+		data, err := json.Marshal(v)
+		if err != nil {
+			return nil, err
+		}
+		b.Write(data)
 	}
-	return b.String() + text[at:], nil
+	return b.String(), nil
 }
 
 func (e env) value(x expression) (any, error) {
+	if x.cel != nil {
+		return x.cel.eval(e, x.text)
+	}
 	head, rest, _ := strings.Cut(x.name, ".")
 	switch {
 	case timeNames[x.name] != "":
@@ -261,9 +391,29 @@ func (e env) value(x expression) (any, error) {
 		return e.table.zone.String(), nil
 	case head == "item":
 		return member(e.item, rest, x.name)
+	case head == "event":
+		if e.event == nil {
+			return nil, problem.New(problem.Invalid, "{{ %s }}: this fire has no event: a signal did not start it", x.name)
+		}
+		return member(e.event, rest, x.name)
+	case head == "inputs":
+		return member(e.inputs, rest, x.name)
+	case head == "last":
+		name, path, _ := strings.Cut(rest, ".")
+		if v, ok := e.last[name]; ok {
+			return member(v, path, x.name)
+		}
+		return nil, problem.New(problem.Invalid, "{{ %s }}: the round before recorded no %q: in the first round there is nothing, last.?%s.orValue(...) says what then", x.name, name, name)
+	case x.name == "round":
+		return e.round, nil
 	case head == "steps":
 		step, name, _ := strings.Cut(rest, ".")
 		v, ok := e.outputs[step][name]
+		if first, path, nested := strings.Cut(name, "."); !ok && nested {
+			if v, ok = e.outputs[step][first]; ok {
+				return member(v, path, x.name)
+			}
+		}
 		switch {
 		case !ok && e.none[step]:
 			return []any{}, nil
@@ -297,9 +447,9 @@ func member(raw json.RawMessage, path, name string) (any, error) {
 func (e env) time(x expression) (any, error) {
 	t := e.table.Local(e.slot)
 	switch x.name {
-	case "previous", "next":
+	case "previous", "next", "interval_start": // an interval is from slot to slot
 		find := e.table.Next
-		if x.name == "previous" {
+		if x.name != "next" {
 			find = e.table.Prev
 		}
 		other, ok := find(e.slot)
@@ -313,7 +463,7 @@ func (e env) time(x expression) (any, error) {
 		t = time.Date(t.Year(), t.Month()+1, 0, 0, 0, 0, 0, t.Location())
 	}
 	for _, s := range x.shift {
-		t = addMonths(t, s.months).AddDate(0, 0, s.days).Add(time.Duration(s.seconds) * time.Second)
+		t = s.apply(t)
 	}
 	if t.Year() < 1 || t.Year() > 9999 {
 		return nil, problem.New(problem.Invalid, "{{ %s }}: the time is out of range", x.name)
@@ -337,10 +487,42 @@ func addMonths(t time.Time, n int) time.Time {
 
 // usesOthers reports whether a value reads what is known only while a fire runs.
 func usesOthers(raw json.RawMessage) bool {
-	for _, m := range exprPattern.FindAllSubmatch(raw, -1) {
-		name := strings.TrimSpace(string(m[1]))
-		if strings.HasPrefix(name, "steps.") || strings.HasPrefix(name, "item") {
-			return true
+	if !bytes.Contains(raw, []byte("{{")) {
+		return false
+	}
+	var v any
+	if json.Unmarshal(raw, &v) != nil {
+		return false
+	}
+	return uses(v)
+}
+
+func uses(v any) bool {
+	switch v := v.(type) {
+	case map[string]any:
+		for _, one := range v {
+			if uses(one) {
+				return true
+			}
+		}
+	case []any:
+		return slices.ContainsFunc(v, uses)
+	case string:
+		all, _ := pieces(v)
+		for _, p := range all {
+			if !p.expr {
+				continue
+			}
+			e, err := parseExpression(p.text)
+			if err != nil {
+				continue
+			}
+			head, _, _ := strings.Cut(e.name, ".")
+			for _, name := range []string{"steps", "event", "item", "inputs", "last", "round"} {
+				if head == name || e.cel != nil && e.cel.idents[name] {
+					return true
+				}
+			}
 		}
 	}
 	return false

@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"quire/internal/notify"
 	"quire/internal/run"
 	"quire/internal/schedule"
 )
@@ -16,7 +17,7 @@ func TestLatestIsNoted(t *testing.T) {
 	w := newWorld(t, 1)
 	w.apply("source: latest\n" + hourly)
 	w.version = 5
-	w.broken = func() string { return "after" }
+	w.broken = func() string { return "prepare" }
 	w.look(time.Hour)
 	w.version, w.broken = 6, nil // somebody saves the notebook meanwhile
 	w.look(10 * time.Second)
@@ -45,6 +46,53 @@ func TestStartWithin(t *testing.T) {
 	w.want("01:00 running, 02:00 skipped")
 	if r := w.fires()[0].Reason; r != "it was not its turn within 30m0s of its time" {
 		t.Errorf("%q", r)
+	}
+}
+
+// TestDoneBy: a fire that is not over when the clock of another zone shows the
+// time is late, in winter and in summer.
+func TestDoneBy(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		begin time.Time
+		after time.Duration // the slot
+	}{
+		{time.Date(2026, 3, 7, 0, 0, 0, 0, time.UTC), 5 * time.Hour},
+		{time.Date(2026, 6, 7, 0, 0, 0, 0, time.UTC), 4 * time.Hour},
+	} {
+		w := newWorld(t, 1)
+		w.now = tt.begin
+		w.apply("doneBy: \"07:00 Europe/Paris\"\ntriggers: [{cron: 0 1 * * *}]")
+		w.look(time.Hour)
+		w.look(tt.after - time.Second)
+		if w.fires()[0].Late {
+			t.Errorf("%s: it is late too early", tt.begin)
+		}
+		w.look(2 * time.Second)
+		if f := w.fires()[0]; !f.Late || f.State != schedule.Running {
+			t.Errorf("%s: late %v, %s", tt.begin, f.Late, f.State)
+		}
+	}
+}
+
+// TestLongRunning: it counts from when the fire started, and is told once.
+func TestLongRunning(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, 2)
+	w.apply("longRunning: 30m\nnotify: [{channel: ops, on: [long-running]}]\n" + hourly)
+	w.look(time.Hour)
+	w.look(29 * time.Minute)
+	if f := w.fires()[0]; f.Long {
+		t.Errorf("it runs long too early")
+	}
+	w.look(2 * time.Minute)
+	w.look(2 * time.Minute)
+	if f := w.fires()[0]; !f.Long || f.Late || f.State != schedule.Running {
+		t.Errorf("long %v, late %v, %s", f.Long, f.Late, f.State)
+	}
+	told, err := w.servers[0].Notices(t.Context(), ann, "s")
+	if err != nil || len(told) != 1 || told[0].Fact.Event != notify.LongRunning {
+		t.Errorf("told %+v, %v", told, err)
 	}
 }
 

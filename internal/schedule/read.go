@@ -3,6 +3,7 @@ package schedule
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"math"
 	"regexp"
 	"slices"
@@ -63,12 +64,25 @@ func Read(text []byte) (Definition, []Fault) {
 	if len(r.faults) == 0 {
 		r.definition(doc.Content[0], &d)
 	}
-	if len(r.faults) == 0 {
+	for i := range d.Steps {
+		if s := &d.Steps[i]; s.Template != "" && s.Notebook == "" {
+			s.Notebook = templatePath(s.Template)
+		}
+	}
+	whole := len(r.faults) == 0
+	r.followBranches(d)
+	r.checkSteps(d, whole)
+	r.checkInputs(d)
+	if whole {
 		r.check(d)
 	}
 	slices.SortStableFunc(r.faults, func(a, b Fault) int { return a.Line - b.Line })
 	return d, r.faults
 }
+
+// templatePath is what a template's runs call their notebook; see
+// nbtemplate.Path.
+func templatePath(name string) string { return "templates/" + name + ".ipynb" }
 
 var yamlLine = regexp.MustCompile(`^yaml: (?:line (\d+): )?(.*)`)
 
@@ -86,6 +100,11 @@ type reader struct {
 	faults    []Fault
 	zone      *time.Location
 	stepLines map[string]int
+	lateLine  int              // of a rule of notify that is about lateness
+	signals   bool             // some trigger waits for them
+	datesLine int              // of only or except
+	longLine  int              // of one about fires that run long
+	places    map[string][]int // where texts with expressions are
 }
 
 func (r *reader) fail(n *yaml.Node, format string, args ...any) {
@@ -134,17 +153,23 @@ func (r *reader) mapping(n *yaml.Node, what string, parts map[string]part) {
 	}
 }
 
-// nearest names the key that was perhaps meant.
+// nearest names the key that was perhaps meant: the one that begins most like it.
 func nearest(name string, parts map[string]part) string {
 	folded := func(s string) string { return strings.ToLower(strings.NewReplacer("_", "", "-", "").Replace(s)) }
 	var known []string
-	for key := range parts {
-		if folded(key) == folded(name) || len(name) > 3 && strings.HasPrefix(folded(key), folded(name)[:3]) {
-			return ": did you mean " + key + "?"
-		}
+	best, same := "", 2
+	for _, key := range slices.Sorted(maps.Keys(parts)) {
 		known = append(known, key)
+		n := 0
+		for a, b := folded(name), folded(key); n < min(len(a), len(b)) && a[n] == b[n]; n++ {
+		}
+		if n > same {
+			best, same = key, n
+		}
 	}
-	slices.Sort(known)
+	if best != "" {
+		return ": did you mean " + best + "?"
+	}
 	return ": want one of " + strings.Join(known, ", ")
 }
 
@@ -315,7 +340,28 @@ func (r *reader) value(n *yaml.Node) any {
 		}
 		return v
 	}
+	r.noteText(n)
 	return n.Value
+}
+
+// noteText notes where an expression stands.
+func (r *reader) noteText(n *yaml.Node) {
+	if strings.Contains(n.Value, "{{") {
+		if r.places == nil {
+			r.places = map[string][]int{}
+		}
+		r.places[n.Value] = append(r.places[n.Value], n.Line)
+	}
+}
+
+// lineOf is where a text with expressions stands, in what begins at a line.
+func (r *reader) lineOf(text string, from int) *yaml.Node {
+	for _, line := range r.places[text] {
+		if line >= from {
+			return &yaml.Node{Line: line}
+		}
+	}
+	return &yaml.Node{Line: from}
 }
 
 func (r *reader) json(n *yaml.Node) json.RawMessage {
@@ -324,260 +370,4 @@ func (r *reader) json(n *yaml.Node) json.RawMessage {
 		r.fail(n, "%v", err)
 	}
 	return data
-}
-
-func (r *reader) definition(n *yaml.Node, d *Definition) {
-	r.zone, r.stepLines = time.UTC, map[string]int{}
-	for i := 0; i+1 < len(n.Content); i += 2 { // what is written as local time needs it first
-		if n.Content[i].Value == "timezone" {
-			zone, err := LoadZone(n.Content[i+1].Value)
-			if err != nil {
-				r.fail(n.Content[i+1], "timezone: %v", err)
-				continue
-			}
-			r.zone = zone
-		}
-	}
-	format := 0
-	one := Step{Name: "notebook", Source: Snapshot, When: WhenSucceeded}
-	single := false
-	parts := map[string]part{
-		"schedule":      r.whole("schedule", Format, Format, &format),
-		"name":          r.text("name", &d.Name),
-		"description":   r.text("description", &d.Description),
-		"tags":          r.texts("tags", 18, &d.Tags),
-		"timezone":      r.text("timezone", &d.Zone),
-		"triggers":      func(n *yaml.Node) { r.triggers(n, d) },
-		"except":        r.texts("except", MaxExcept, &d.Except),
-		"start":         r.moment("start", &d.Start),
-		"end":           r.moment("end", &d.End),
-		"strategy":      oneOf(r, "strategy", &d.Strategy, Sequential, StrictSequential, FirstOnly, LastOnly, Parallel),
-		"parallel":      r.whole("parallel", 1, 100, &d.Parallel),
-		"catchUp":       oneOf(r, "catchUp", &d.CatchUp, CatchNone, CatchLatest, CatchAll),
-		"window":        r.span("window", 1, &d.WindowSeconds),
-		"startWithin":   r.span("startWithin", 1, &d.StartWithinSeconds),
-		"doneWithin":    r.span("doneWithin", 1, &d.DoneWithinSeconds),
-		"stopAtFailure": r.yes("stopAtFailure", &d.StopAtFailure),
-		"priority":      r.whole("priority", -100, 100, &d.Priority),
-		"steps":         func(n *yaml.Node) { r.steps(n, d) },
-	}
-	for key, read := range r.notebookParts(&one) {
-		parts[key] = func(n *yaml.Node) { single = true; read(n) }
-	}
-	r.mapping(n, "a definition", parts)
-	if len(r.faults) > 0 {
-		return
-	}
-	if format == 0 {
-		r.fail(n, "the line \"schedule: %d\" is missing: it is the version of this format", Format)
-	}
-	if !ValidName(d.Name) {
-		r.fail(n, "name: want 1 to 63 lower-case letters, digits, \"-\" and \"_\", not %q", d.Name)
-	}
-	switch {
-	case single && len(d.Steps) > 0:
-		r.fail(n, "a definition has notebook or steps, not both")
-	case single:
-		r.stepLines[one.Name] = n.Line
-		d.Steps = []Step{one}
-	}
-	if len(d.Steps) == 0 && len(r.faults) == 0 {
-		r.fail(n, "there is nothing to run: name a notebook, or steps")
-	}
-}
-
-// notebookParts are the keys about one notebook, in a step or at the top.
-func (r *reader) notebookParts(s *Step) map[string]part {
-	return map[string]part{
-		"notebook": r.text("notebook", &s.Notebook),
-		"source":   oneOf(r, "source", &s.Source, Snapshot, Latest),
-		"parameters": func(n *yaml.Node) {
-			if n.Kind != yaml.MappingNode {
-				r.fail(n, "parameters: want a mapping, not %s", kindOf(n))
-				return
-			}
-			s.Parameters = r.json(n)
-		},
-		"kernel":  r.text("kernel", &s.Kernel),
-		"timeout": r.span("timeout", 1, &s.TimeoutSeconds),
-		"retries": func(n *yaml.Node) { r.retries(n, &s.Retries) },
-		"foreach": func(n *yaml.Node) { s.Foreach = r.json(n) },
-	}
-}
-
-func (r *reader) retries(n *yaml.Node, into *Retries) {
-	if n.Kind == yaml.ScalarNode {
-		r.whole("retries", 0, maxRetries, &into.Notebook)(n)
-		return
-	}
-	var backoff string
-	r.mapping(n, "retries", map[string]part{
-		"notebook": r.whole("retries.notebook", 0, maxRetries, &into.Notebook),
-		"platform": r.whole("retries.platform", 0, maxRetries, &into.Platform),
-		"timeout":  r.whole("retries.timeout", 0, maxRetries, &into.Timeout),
-		"wait":     r.span("retries.wait", 1, &into.WaitSeconds),
-		"maxWait":  r.span("retries.maxWait", 1, &into.MaxWaitSeconds),
-		"backoff":  oneOf(r, "retries.backoff", &backoff, "fixed", "exponential"),
-	})
-	into.Exponential = backoff == "exponential"
-}
-
-func (r *reader) triggers(n *yaml.Node, d *Definition) {
-	if n.Kind != yaml.SequenceNode || len(n.Content) > MaxTriggers {
-		r.fail(n, "triggers: want a list of at most %d", MaxTriggers)
-		return
-	}
-	for _, c := range n.Content {
-		var t Trigger
-		r.mapping(c, "a trigger", map[string]part{
-			"cron": func(n *yaml.Node) {
-				r.text("cron", &t.Cron)(n)
-				if _, err := ParseCron(t.Cron); err != nil {
-					r.fail(n, "cron %q: %v", t.Cron, err)
-				}
-			},
-			"every": r.span("every", 1, &t.EverySeconds),
-			"from":  r.moment("from", &t.From),
-			"at":    r.moment("at", &t.At),
-		})
-		kinds := 0
-		for _, is := range []bool{t.Cron != "", t.EverySeconds != 0, !t.At.IsZero()} {
-			if is {
-				kinds++
-			}
-		}
-		if kinds != 1 && len(r.faults) == 0 {
-			r.fail(c, "a trigger is one of cron, every and at")
-		}
-		if !t.From.IsZero() && t.EverySeconds == 0 && len(r.faults) == 0 {
-			r.fail(c, "from goes with every")
-		}
-		if t.EverySeconds > 366*86400 {
-			r.fail(c, "every: at most 366 days")
-		}
-		d.Triggers = append(d.Triggers, t)
-	}
-}
-
-func (r *reader) steps(n *yaml.Node, d *Definition) {
-	if n.Kind != yaml.SequenceNode || len(n.Content) == 0 || len(n.Content) > MaxSteps {
-		r.fail(n, "steps: want a list of 1 to %d", MaxSteps)
-		return
-	}
-	for _, c := range n.Content {
-		s := Step{Source: Snapshot, When: WhenSucceeded}
-		parts := r.notebookParts(&s)
-		parts["name"] = r.text("name", &s.Name)
-		parts["after"] = r.texts("after", MaxSteps, &s.After)
-		parts["when"] = oneOf(r, "when", &s.When, WhenSucceeded, WhenFailed, WhenEnded)
-		parts["parallel"] = r.whole("parallel", 1, 100, &s.Parallel)
-		parts["ignoreFailure"] = r.yes("ignoreFailure", &s.IgnoreFailure)
-		r.mapping(c, "a step", parts)
-		if !ValidName(s.Name) {
-			r.fail(c, "name of a step: want 1 to 63 lower-case letters, digits, \"-\" and \"_\", not %q", s.Name)
-		}
-		if _, twice := r.stepLines[s.Name]; twice {
-			r.fail(c, "two steps are called %q", s.Name)
-		}
-		r.stepLines[s.Name] = c.Line
-		d.Steps = append(d.Steps, s)
-	}
-}
-
-// check looks at what only the whole shows: dates, dependencies, expressions.
-func (r *reader) check(d Definition) {
-	for _, text := range d.Except {
-		if _, err := parseExcept(text); err != nil {
-			r.fail(&yaml.Node{}, "except: %v", err)
-		}
-	}
-	if d.Strategy != Parallel && d.Parallel != 1 {
-		r.fail(&yaml.Node{}, "parallel: %d goes with strategy: parallel", d.Parallel)
-	}
-	if d.WindowSeconds > 0 && d.CatchUp != CatchAll {
-		r.fail(&yaml.Node{}, "window goes with catchUp: all")
-	}
-	if !d.End.IsZero() && d.End.Before(d.Start) {
-		r.fail(&yaml.Node{}, "end is before start")
-	}
-	before := ancestors(d)
-	for _, s := range d.Steps {
-		at := &yaml.Node{Line: r.stepLines[s.Name]}
-		if s.Notebook == "" || !strings.HasSuffix(s.Notebook, ".ipynb") {
-			r.fail(at, "notebook: want the path of an .ipynb file, such as users/ann/report.ipynb, not %q", s.Notebook)
-		}
-		for _, name := range s.After {
-			if _, ok := d.step(name); !ok {
-				r.fail(at, "step %s: after: there is no step %q", s.Name, name)
-			}
-		}
-		if slices.Contains(before[s.Name], s.Name) {
-			r.fail(at, "step %s waits for itself: %s", s.Name, strings.Join(cycle(d, s.Name), " after "))
-		}
-		r.expressions(at, s, before[s.Name])
-	}
-}
-
-func (r *reader) expressions(at *yaml.Node, s Step, before []string) {
-	var known []string
-	for _, name := range before {
-		known = append(known, "steps."+name+".")
-	}
-	for _, one := range []struct {
-		what string
-		raw  json.RawMessage
-		item bool
-	}{{"parameters", s.Parameters, s.Foreach != nil}, {"foreach", s.Foreach, false}} {
-		if one.raw == nil {
-			continue
-		}
-		for _, err := range checkExpressions(one.raw, known, one.item) {
-			r.fail(at, "step %s: %s: %v", s.Name, one.what, err)
-		}
-	}
-	var list []any
-	var text string
-	if s.Foreach != nil && json.Unmarshal(s.Foreach, &list) != nil && (json.Unmarshal(s.Foreach, &text) != nil || !strings.Contains(text, "{{")) {
-		r.fail(at, "step %s: foreach: want a list, or an expression such as {{ steps.find.names }}", s.Name)
-	}
-	if len(list) > MaxItems {
-		r.fail(at, "step %s: foreach: at most %d elements", s.Name, MaxItems)
-	}
-}
-
-// ancestors returns, for each step, all steps that come before it; a step that
-// is its own is part of a cycle.
-func ancestors(d Definition) map[string][]string {
-	all := map[string][]string{}
-	for _, s := range d.Steps {
-		var found []string
-		for todo := slices.Clone(s.After); len(todo) > 0; todo = todo[1:] {
-			if slices.Contains(found, todo[0]) {
-				continue
-			}
-			found = append(found, todo[0])
-			before, _ := d.step(todo[0])
-			todo = append(todo, before.After...)
-		}
-		all[s.Name] = found
-	}
-	return all
-}
-
-// cycle is a way from a step back to itself.
-func cycle(d Definition, name string) []string {
-	before := ancestors(d)
-	way := []string{name}
-	for at := name; ; {
-		s, _ := d.step(at)
-		i := slices.IndexFunc(s.After, func(a string) bool { return a == name || slices.Contains(before[a], name) && !slices.Contains(way, a) })
-		if i < 0 {
-			return way
-		}
-		at = s.After[i]
-		way = append(way, at)
-		if at == name {
-			return way
-		}
-	}
 }

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"time"
 
+	"quire/internal/notify"
 	"quire/internal/run"
 )
 
@@ -15,21 +16,28 @@ import (
 type Schedule struct {
 	ID         string     `json:"id"`
 	Name       string     `json:"name"`
-	Owner      string     `json:"owner"`    // whose runs its fires are
-	Revision   int        `json:"revision"` // of the definition, from 1
-	Text       string     `json:"text"`     // the definition as it was written
+	Owner      string     `json:"owner"`            // whose runs its fires are: a person, or the service identity of Definition.RunAs
+	Author     string     `json:"author,omitempty"` // who applied the definition
+	May        string     `json:"may,omitempty"`    // what the service identity could do when somebody last looked, in words
+	Revision   int        `json:"revision"`         // of the definition, from 1
+	Text       string     `json:"text"`             // the definition as it was written
 	Definition Definition `json:"definition"`
 	// Pinned is the version of each step's notebook that runs, by step; steps
 	// whose source is latest have none.
-	Pinned      map[string]int64 `json:"pinned"`
-	Paused      bool             `json:"paused"`
-	PausedBy    string           `json:"pausedBy,omitempty"` // "" when the platform did
-	PauseReason string           `json:"pauseReason,omitempty"`
-	Blocked     string           `json:"blocked,omitempty"` // why a strict-sequential schedule starts nothing; "" when it does
-	Cursor      time.Time        `json:"cursor"`            // every slot until then is recorded
-	Wake        time.Time        `json:"wake,omitzero"`     // when it is looked at next; zero is never
-	Created     time.Time        `json:"created"`
-	Updated     time.Time        `json:"updated"`
+	Pinned map[string]int64 `json:"pinned"`
+	// Tested is the environment that each step's notebook was tested with, by step,
+	// Found one that its newest fire ran in and that is another.
+	Tested      map[string]Environment `json:"tested,omitempty"`
+	Found       map[string]Environment `json:"found,omitempty"`
+	Paused      bool                   `json:"paused"`
+	PausedBy    string                 `json:"pausedBy,omitempty"` // "" when the platform did
+	PauseReason string                 `json:"pauseReason,omitempty"`
+	Blocked     string                 `json:"blocked,omitempty"` // why a strict-sequential schedule starts nothing; "" when it does
+	Cursor      time.Time              `json:"cursor"`            // every slot until then is recorded
+	Wake        time.Time              `json:"wake,omitzero"`     // when it is looked at next; zero is never
+	Last        State                  `json:"last,omitempty"`    // of the newest of its own fires that succeeded or failed
+	Created     time.Time              `json:"created"`
+	Updated     time.Time              `json:"updated"`
 }
 
 // A State is where a fire or a task is.
@@ -76,15 +84,22 @@ type Fire struct {
 	Revision int       `json:"revision"`         // of the definition that it ran by; 0 before it started
 	// From and Count make one record of many skipped slots, from From to Slot.
 	From  time.Time `json:"from,omitzero"`
-	Count int       `json:"count"` // of slots; 1 but for such a record
-	Late  bool      `json:"late,omitempty"`
+	Count int       `json:"count"`          // of slots; 1 but for such a record
+	Late  bool      `json:"late,omitempty"` // it was not over when it had to be
+	Long  bool      `json:"long,omitempty"` // it ran longer than is usual
 	// Generation counts how often it was begun again.
-	Generation int       `json:"generation,omitempty"`
-	By         string    `json:"by,omitempty"` // who asked, when somebody did
-	Tasks      []Task    `json:"tasks"`        // none before it started
-	Created    time.Time `json:"created"`
-	Started    time.Time `json:"started,omitzero"`
-	Finished   time.Time `json:"finished,omitzero"`
+	Generation int    `json:"generation,omitempty"`
+	By         string `json:"by,omitempty"` // who asked, when somebody did
+	// Event are the values of the signals that it was fired by.
+	Event json.RawMessage `json:"event,omitempty"`
+	// Inputs are an object: those that it was given or, once it has started, all.
+	Inputs   json.RawMessage `json:"inputs,omitempty"`
+	Outputs  json.RawMessage `json:"outputs,omitempty"` // an object, when it succeeded and has any
+	Parent   *Parent         `json:"parent,omitempty"`  // who waits for it
+	Tasks    []Task          `json:"tasks"`             // none before it started
+	Created  time.Time       `json:"created"`
+	Started  time.Time       `json:"started,omitzero"`
+	Finished time.Time       `json:"finished,omitzero"`
 	// Definition is what it runs by, kept from its start.
 	Definition *Definition      `json:"-"`
 	Pinned     map[string]int64 `json:"-"`
@@ -105,7 +120,9 @@ type Task struct {
 	State      State           `json:"state"`
 	Reason     string          `json:"reason,omitempty"`
 	Notebook   string          `json:"notebook"`
-	Version    int64           `json:"version"` // of the notebook; 0 before it is known
+	Version    int64           `json:"version"`              // of the notebook; 0 before it is known
+	Repository string          `json:"repository,omitempty"` // that the notebook is of, and Commit the one that runs: source git
+	Commit     string          `json:"commit,omitempty"`
 	Parameters json.RawMessage `json:"parameters,omitempty"`
 	Try        int             `json:"try"`           // number of the newest run, from 1; 0 before
 	Run        string          `json:"run,omitempty"` // the newest run
@@ -117,8 +134,20 @@ type Task struct {
 	Started    time.Time       `json:"started,omitzero"`
 	Finished   time.Time       `json:"finished,omitzero"`
 	Stop       bool            `json:"stop,omitempty"` // its run is asked to stop
+	// Failed is the cell that failed, from 1, and Message what it said.
+	Failed  int    `json:"failed,omitempty"`
+	Message string `json:"message,omitempty"`
+	// Lock is the hash of the environment that it ran in, "" where it is not known,
+	// and Tested that of the one that its notebook was tested with, where they differ.
+	Lock   string `json:"lock,omitempty"`
+	Tested string `json:"tested,omitempty"`
 	// Outputs are the values that its notebook recorded.
 	Outputs map[string]json.RawMessage `json:"outputs,omitempty"`
+	Broken  bool                       `json:"broken,omitempty"` // it was skipped since something before it failed
+	Last    bool                       `json:"last,omitempty"`   // the last round of a loop that is over
+	// Schedule is the one whose fire it is, and Child that fire.
+	Schedule string `json:"schedule,omitempty"`
+	Child    string `json:"child,omitempty"` // the fire of another schedule that it waits for
 }
 
 // A Backfill is a lane of slots of the past that somebody asked for.
@@ -148,6 +177,8 @@ type View struct {
 	Ended     map[string]run.Run // the runs of Live's tasks that are over, by id
 	Lost      map[string]bool    // runs of Live's tasks that are not in the records any more
 
+	Signals []Signal // that have come for it, oldest first
+
 	// Find returns the fire of an id or, when id is "", one in a lane; with the
 	// definition that it ran by.
 	Find func(id, lane string) (f Fire, ok bool, err error)
@@ -155,10 +186,23 @@ type View struct {
 	// What is wanted. A fire of Add whose (slot, lane) is recorded already is not
 	// added; the record that is there stands.
 	Add      []Fire
-	Put      []Fire     // replaced by id
-	Backfill []Backfill // added, or replaced by id
-	Revised  bool       // Schedule.Text is a new revision
-	Deleted  bool
+	Put      []Fire          // replaced by id
+	Backfill []Backfill      // added, or replaced by id
+	Notices  []notify.Notice // added; one whose id is there already is not
+	// Runs are added to the records of runs. Where there is one with the key of one
+	// of them already, tasks that name the new one name the old one instead, and
+	// Instead says so: old by new id.
+	Runs    []run.Run
+	Instead map[string]string
+	// Emit are told to the schedules that wait for them; the same one again is not.
+	// Taken are the Signals, by id, that are done with; all others are kept.
+	Emit  []Signal
+	Taken map[string]bool
+	// Activities are added.
+	Activities []Activity
+	Revised    bool // Schedule.Text is a new revision
+	Deleted    bool
+	Skip       bool // nothing is wanted
 }
 
 // A FireFilter chooses fires.
@@ -174,18 +218,29 @@ type FireFilter struct {
 // several servers. Each call is one transaction, on the disk when it returns. A
 // missing schedule or fire is an error of kind NotFound.
 type Store interface {
-	// CreateSchedule adds a schedule; kind Exists when the name is taken.
-	CreateSchedule(ctx context.Context, s Schedule) error
+	// CreateSchedule adds a schedule, and a as what was done to it; kind Exists
+	// when the name is taken.
+	CreateSchedule(ctx context.Context, s Schedule, a Activity) error
 	// Schedule returns the schedule of a name.
 	Schedule(ctx context.Context, name string) (Schedule, error)
 	// Schedules returns all, by name.
 	Schedules(ctx context.Context) ([]Schedule, error)
-	// ChangeSchedule calls change with the schedule of an id and makes what it
-	// wants so. An error of change leaves everything as it is. Changes of one
-	// schedule come one after another.
-	ChangeSchedule(ctx context.Context, id string, change func(*View) error) error
-	// DueSchedules returns ids of schedules whose Wake has come, or of which a run
-	// has ended that is not noted yet.
+	// ChangeSchedules calls change with each of the schedules and makes what it wants
+	// so, all of it or, after an error, nothing. One that is not there is left out;
+	// without wait also one that somebody else changes now. Changes of one schedule
+	// come one after another.
+	ChangeSchedules(ctx context.Context, ids []string, wait bool, change func(*View) error) error
+	// Signal tells the schedules that wait for it of a signal, and says how many there
+	// are. The same one again is none.
+	Signal(ctx context.Context, s Signal) (waiting int, err error)
+	// Watches returns the patterns of files that schedules wait for.
+	Watches(ctx context.Context) ([]Watch, error)
+	// Arrive notes the files that are there for a watch, and tells its schedule of
+	// those that are new, or not as they were. At the first look new are those that
+	// changed since the schedule began to wait.
+	Arrive(ctx context.Context, w Watch, files []File, now time.Time) (arrived int, err error)
+	// DueSchedules returns ids of schedules whose Wake has come, for which a signal
+	// has come, or of which a run has ended that is not noted yet.
 	DueSchedules(ctx context.Context, now time.Time, limit int) ([]string, error)
 	// Fire returns a fire.
 	Fire(ctx context.Context, id string) (Fire, error)
@@ -194,6 +249,11 @@ type Store interface {
 	// LastFires returns the newest n fires of the schedules' own lane, newest
 	// first, by id of the schedule.
 	LastFires(ctx context.Context, n int) (map[string][]Fire, error)
-	// Backfills returns the backfills of a schedule, newest first, with counts.
-	Backfills(ctx context.Context, schedule string) ([]Backfill, error)
+	// Notices returns the newest notices about the schedule of a name.
+	Notices(ctx context.Context, name string, limit int) ([]notify.Notice, error)
+	// Backfills returns the newest backfills of a schedule, newest first, with
+	// counts.
+	Backfills(ctx context.Context, schedule string, limit int) ([]Backfill, error)
+	// Activity returns what was done to the schedule of a name, newest first.
+	Activity(ctx context.Context, name string, f ActivityFilter) ([]Activity, error)
 }

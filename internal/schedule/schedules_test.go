@@ -395,7 +395,7 @@ func TestDeniedPauses(t *testing.T) {
 }
 
 // TestSimulation: two servers over one database, a clock that jumps, requests
-// that fail before or after they reached the runs. Each slot is recorded once,
+// that fail, transactions that fail before or after they are committed. Each slot is recorded once,
 // each try is one run, and a sequential schedule runs one fire at a time.
 func TestSimulation(t *testing.T) {
 	t.Parallel()
@@ -418,7 +418,7 @@ func simulate(t *testing.T, seed uint64) {
 	source := []string{"latest", "snapshot"}[rng.IntN(2)]
 	s := w.apply(fmt.Sprintf("timezone: America/New_York\ncatchUp: %s\nsource: %s\nretries: {notebook: 1, wait: 5s}\ntriggers: [{cron: \"*/5 * * * *\"}, {every: 7m}, {cron: 30 2 * * *}]", policy, source))
 	begin := w.now
-	w.broken = func() string { return []string{"", "", "", "before", "after"}[rng.IntN(5)] }
+	w.broken = func() string { return []string{"", "", "", "prepare", "before", "after"}[rng.IntN(6)] }
 	steps := 90
 	if testing.Short() {
 		steps = 45
@@ -531,4 +531,35 @@ func TestLoop(t *testing.T) {
 			t.Errorf("%v lie between two slots", d)
 		}
 	}
+}
+
+// TestTakeOver: a server dies when a fire is recorded and its run is not; the next
+// one asks for the run at once, and once.
+func TestTakeOver(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, 1)
+	w.apply("triggers: [{cron: 0 * * * *}]")
+	transactions := 0
+	w.broken = func() string {
+		if transactions++; transactions > 1 {
+			return "before"
+		}
+		return ""
+	}
+	w.look(time.Hour)
+	w.broken = nil
+	if live := w.live(); len(live) != 0 {
+		t.Fatalf("%d runs of a server that died", len(live))
+	}
+	w.look(0) // as another server looks, which leaves it to the one that decided
+	if live := w.live(); len(live) != 0 {
+		t.Fatalf("%d runs before their time", len(live))
+	}
+	schedule.TakeOver(t.Context(), w.servers[0])
+	schedule.TakeOver(t.Context(), w.servers[0])
+	if live := w.live(); len(live) != 1 {
+		t.Fatalf("%d runs after the next server took over", len(live))
+	}
+	w.finishAll(run.Succeeded)
+	w.want("01:00 succeeded")
 }

@@ -1,7 +1,6 @@
 package schedule
 
 import (
-	"strings"
 	"time"
 
 	"quire/internal/problem"
@@ -12,13 +11,11 @@ type Timetable struct {
 	zone   *time.Location
 	cron   []Cron
 	plain  []Trigger // without a cron
-	except []span
+	only   calendar  // nil is every date
+	except calendar
 	start  time.Time
 	end    time.Time
 }
-
-// A span is the dates from first to last. A yearly one has year 0.
-type span struct{ first, last date }
 
 // Timetable returns the times of a definition that Read found right.
 func (d Definition) Timetable() (*Timetable, error) {
@@ -28,6 +25,9 @@ func (d Definition) Timetable() (*Timetable, error) {
 	}
 	t := &Timetable{zone: zone, start: d.Start, end: d.End}
 	for _, one := range d.Triggers {
+		if len(one.Signals) > 0 {
+			continue
+		}
 		if one.Cron == "" {
 			t.plain = append(t.plain, one)
 			continue
@@ -38,76 +38,59 @@ func (d Definition) Timetable() (*Timetable, error) {
 		}
 		t.cron = append(t.cron, c)
 	}
-	for _, text := range d.Except {
-		s, err := parseExcept(text)
-		if err != nil {
-			return nil, err
-		}
-		t.except = append(t.except, s)
+	if t.only, err = allDays(d.Only); err != nil {
+		return nil, err
+	}
+	if t.except, err = allDays(d.Except); err != nil {
+		return nil, err
 	}
 	return t, nil
 }
 
-// parseExcept reads 2026-12-25, 12-25 or 2026-12-24..2026-12-31.
-func parseExcept(text string) (span, error) {
-	from, to, isRange := strings.Cut(text, "..")
-	if !isRange {
-		to = from
-	}
-	var s span
-	for _, one := range []struct {
-		text string
-		into *date
-	}{{from, &s.first}, {to, &s.last}} {
-		if t, err := time.Parse(time.DateOnly, one.text); err == nil {
-			*one.into = dateOf(t)
-		} else if t, err := time.Parse(time.DateOnly, "2000-"+one.text); err == nil && !isRange {
-			*one.into = date{0, t.Month(), t.Day()}
-		} else {
-			return s, problem.New(problem.Invalid, "%q: want a date such as 2026-12-25, 12-25 for every year, or 2026-12-24..2026-12-31", text)
+// allDays reads the entries of only or except.
+func allDays(texts []string) (calendar, error) {
+	var all calendar
+	for _, text := range texts {
+		one, err := parseDates(text)
+		if err != nil {
+			return nil, err
 		}
+		all = append(all, one)
 	}
-	if s.last.before(s.first) {
-		return s, problem.New(problem.Invalid, "%q runs backwards", text)
-	}
-	return s, nil
+	return all, nil
 }
 
-func (t *Timetable) excepted(at time.Time) bool {
-	d := dateOf(at.In(t.zone))
-	for _, s := range t.except {
-		on := d
-		if s.first.year == 0 {
-			on.year = 0
-			if on.month == s.first.month && on.day == s.first.day {
-				return true
-			}
-			continue
-		}
-		if !on.before(s.first) && !s.last.before(on) {
-			return true
-		}
+// left reports whether slots on the date of an instant are left out.
+func (t *Timetable) left(at time.Time) (d date, out bool) {
+	if t.only == nil && t.except == nil {
+		return d, false
 	}
-	return false
+	d = dateOf(at.In(t.zone))
+	return d, t.only != nil && !t.only.on(d) || t.except.on(d)
 }
 
-// maxExcepted is how many slots in a row may be left out before Next gives up.
-const maxExcepted = 100_000
+// maxLeft is how many dates in a row may be left out before Next gives up: more
+// than 40 years.
+const maxLeft = 15_000
 
 // Next returns the first slot after at, in UTC. ok is false when there is none.
 func (t *Timetable) Next(at time.Time) (slot time.Time, ok bool) {
 	if at.Before(t.start) {
 		at = t.start.Add(-1)
 	}
-	for range maxExcepted {
+	for range maxLeft {
 		slot, ok = t.following(at)
 		if !ok || !t.end.IsZero() && slot.After(t.end) {
 			return time.Time{}, false
 		}
-		if !t.excepted(slot) {
+		d, out := t.left(slot)
+		if !out {
 			return slot, true
 		}
 		at = slot
+		if next := LocalTime(d.add(1).utc(), t.zone).Add(-1); next.After(at) {
+			at = next // no other slot of this date
+		}
 	}
 	return time.Time{}, false
 }
@@ -153,15 +136,19 @@ func (t *Timetable) Prev(at time.Time) (slot time.Time, ok bool) {
 	if !t.end.IsZero() && at.After(t.end) {
 		at = t.end.Add(1)
 	}
-	for range maxExcepted {
+	for range maxLeft {
 		slot, ok = t.preceding(at)
 		if !ok || slot.Before(t.start) {
 			return time.Time{}, false
 		}
-		if !t.excepted(slot) {
+		d, out := t.left(slot)
+		if !out {
 			return slot, true
 		}
 		at = slot
+		if first := LocalTime(d.utc(), t.zone); first.Before(at) {
+			at = first
+		}
 	}
 	return time.Time{}, false
 }

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"quire/internal/notify"
 	"quire/internal/run"
 )
 
@@ -14,13 +15,19 @@ import (
 func (m *machine) start(f *Fire) {
 	s := m.view.Schedule
 	d := s.Definition
-	f.State, f.Reason, f.Started, f.Revision = Running, "", m.now, s.Revision
+	f.State, f.Reason, f.Started, f.Revision, f.Long = Running, "", m.now, s.Revision, false
 	f.Definition, f.Pinned = &d, s.Pinned
 	f.Tasks = nil
 	for _, step := range d.Steps {
-		f.Tasks = append(f.Tasks, Task{Step: step.Name, Index: -1, State: Waiting, Notebook: step.Notebook})
+		f.Tasks = append(f.Tasks, Task{Step: step.Name, Index: -1, State: Waiting, Notebook: step.Notebook, Schedule: step.Schedule})
 	}
 	m.touch(f)
+	if err := m.fillInputs(f); err != nil {
+		for i := range f.Tasks {
+			f.Tasks[i].State, f.Tasks[i].Reason, f.Tasks[i].Finished, f.Tasks[i].Broken = Skipped, err.Error(), m.now, true
+		}
+		f.Tasks[0].State = Failed
+	}
 	m.advance(f)
 }
 
@@ -32,7 +39,7 @@ func (m *machine) advance(f *Fire) {
 	for i := range f.Tasks {
 		m.note(f, &f.Tasks[i])
 	}
-	for m.open(f) { // skipping a step may open others
+	for m.open(f) || m.rounds(f) { // skipping a step may open others
 		m.touch(f)
 	}
 	m.limit(f)
@@ -50,11 +57,14 @@ func (m *machine) advance(f *Fire) {
 }
 
 // askAgain is when a run that is to be asked for is looked at again.
-const askAgain = time.Second
+const askAgain = 5 * time.Second
 
 // note takes over what became of a task's run.
 func (m *machine) note(f *Fire, t *Task) {
 	if t.State != Running {
+		return
+	}
+	if t.Child != "" { // see takeNested
 		return
 	}
 	r, ended := m.view.Ended[t.Run]
@@ -70,6 +80,8 @@ func (m *machine) note(f *Fire, t *Task) {
 		t.Started = r.Started
 	}
 	t.Outputs = outputsOf(r)
+	m.environment(f, t, r)
+	t.Failed, t.Message = r.Failure()
 	switch r.State {
 	case run.Succeeded:
 		t.State = Succeeded
@@ -121,8 +133,10 @@ func (m *machine) retry(f *Fire, t *Task, state State, reason string, failures i
 		return
 	}
 	wait := backoff(step.Retries, failures)
-	t.Earlier = append(t.Earlier, t.Run)
-	t.Run, t.State, t.NotBefore = "", Ready, m.now.Add(wait)
+	if t.Run != "" {
+		t.Earlier = append(t.Earlier, t.Run)
+	}
+	t.Run, t.Child, t.State, t.NotBefore = "", "", Ready, m.now.Add(wait)
 	t.Reason = fmt.Sprintf("try %d: %s; it is tried again in %s", t.Try, reason, wait)
 	m.touch(f)
 }
@@ -178,38 +192,24 @@ func (m *machine) stop(f *Fire, reason string) {
 	m.end(f)
 }
 
-// outcome is what a step came to: all of its tasks together.
-func outcome(f *Fire, name string) (ended, failed, skipped bool) {
-	step, _ := f.Definition.step(name)
-	ended, skipped = true, true
-	for _, t := range f.Tasks {
-		if t.Step != name {
-			continue
-		}
-		ended = ended && t.State.Ended()
-		skipped = skipped && t.State == Skipped
-		switch t.State {
-		case Failed, TimedOut, Cancelled:
-			failed = failed || !step.IgnoreFailure
-		}
-	}
-	return ended, failed, skipped
-}
-
 // open lets steps begin whose steps before are over. It returns whether it did
 // something.
 func (m *machine) open(f *Fire) (did bool) {
 	for i := range f.Tasks {
-		if f.Tasks[i].State != Waiting || f.Tasks[i].Index >= 0 {
+		t := &f.Tasks[i]
+		if t.State != Waiting || t.Index >= 0 {
 			continue
 		}
-		step, _ := f.Definition.step(f.Tasks[i].Step)
-		begins, reason := fits(f, step)
+		step, _ := f.Definition.step(t.Step)
+		turn := m.turnOf(f, step)
 		switch {
-		case reason != "":
-			f.Tasks[i].State, f.Tasks[i].Reason, f.Tasks[i].Finished = Skipped, reason, m.now
+		case turn.err != nil:
+			m.fail(f, t, Failed, turn.err.Error())
 			return true
-		case begins:
+		case turn.never != "":
+			t.State, t.Reason, t.Finished, t.Broken = Skipped, turn.never, m.now, turn.broken
+			return true
+		case turn.now:
 			m.begin(f, i, step)
 			return true
 		}
@@ -217,37 +217,18 @@ func (m *machine) open(f *Fire) (did bool) {
 	return false
 }
 
-// fits reports whether a step may begin, or why it never will.
-func fits(f *Fire, step Step) (now bool, never string) {
-	var failed, skipped string
-	for _, name := range step.After {
-		ended, bad, passed := outcome(f, name)
-		if !ended {
-			return false, ""
-		}
-		if bad {
-			failed = name
-		}
-		if passed {
-			skipped = name
-		}
-	}
-	switch {
-	case step.When == WhenFailed && failed == "":
-		return false, "no step before it failed"
-	case step.When == WhenSucceeded && failed != "":
-		return false, "step " + failed + " failed"
-	case step.When == WhenSucceeded && skipped != "":
-		return false, "step " + skipped + " was skipped"
-	}
-	return true, ""
-}
-
 // begin makes the task at index i ready, or one task for each element of
 // foreach.
 func (m *machine) begin(f *Fire, i int, step Step) {
 	e := m.env(f)
-	if step.Foreach == nil {
+	switch {
+	case step.Branch != nil:
+		m.branch(f, &f.Tasks[i], step, e)
+		return
+	case step.While != "":
+		m.round(f, step, 0, nil)
+		return
+	case step.Foreach == nil:
 		m.ready(f, &f.Tasks[i], step, e)
 		return
 	}
@@ -270,7 +251,7 @@ func (m *machine) begin(f *Fire, i int, step Step) {
 	}
 	tasks := make([]Task, len(items))
 	for n, item := range items {
-		tasks[n] = Task{Step: step.Name, Index: n, Item: item, State: Waiting, Notebook: step.Notebook}
+		tasks[n] = Task{Step: step.Name, Index: n, Item: item, State: Waiting, Notebook: step.Notebook, Schedule: step.Schedule}
 		e.item = item
 		m.ready(f, &tasks[n], step, e)
 		if tasks[n].State == Ready {
@@ -288,15 +269,20 @@ func (m *machine) ready(f *Fire, t *Task, step Step, e env) {
 		return
 	}
 	t.Parameters, t.State, t.Version = parameters, Ready, f.Pinned[step.Name]
+	t.Repository, t.Commit = "", ""
+	if step.Schedule != "" {
+		t.Version = unversioned
+	}
 	if t.Try == 0 {
 		t.NotBefore = time.Time{}
 	}
 }
 
-// limit lets elements of foreach go, up to the number that may run at once.
+// limit lets elements of foreach go, up to the number that may run at once, and
+// a round that begins again.
 func (m *machine) limit(f *Fire) {
 	for _, step := range f.Definition.Steps {
-		if step.Foreach == nil {
+		if step.Foreach == nil && step.While == "" {
 			continue
 		}
 		most := step.Parallel
@@ -324,7 +310,7 @@ func (m *machine) env(f *Fire) env {
 	if err != nil {
 		table = m.table
 	}
-	e := env{schedule: m.view.Schedule.Name, table: table, slot: f.Slot, outputs: map[string]map[string]json.RawMessage{}, none: map[string]bool{}}
+	e := env{schedule: m.view.Schedule.Name, table: table, slot: f.Slot, event: f.Event, inputs: f.Inputs, outputs: map[string]map[string]json.RawMessage{}, none: map[string]bool{}}
 	for _, step := range f.Definition.Steps {
 		outputs := map[string]json.RawMessage{}
 		lists := map[string][]json.RawMessage{}
@@ -371,15 +357,20 @@ func (m *machine) end(f *Fire) {
 		switch t.State {
 		case Failed, TimedOut:
 			state = t.State
-			reason = describe(t)
+			reason = describe(f, t)
 		case Cancelled:
 			if state == Succeeded {
-				state, reason = Cancelled, describe(t)
+				state, reason = Cancelled, describe(f, t)
 			}
 		}
 	}
 	if skipped && f.Reason != "" {
 		state, reason = Cancelled, f.Reason
+	}
+	if state == Succeeded {
+		if err := m.giveOutputs(f); err != nil {
+			state, reason = Failed, err.Error()
+		}
 	}
 	f.State, f.Finished = state, m.now
 	if reason != "" || state == Succeeded {
@@ -387,6 +378,12 @@ func (m *machine) end(f *Fire) {
 	}
 	m.touch(f)
 	s := &m.view.Schedule
+	m.tell(f)
+	m.signal(f)
+	m.tellParent(f)
+	if f.Lane == LaneSchedule && state != Cancelled {
+		s.Last = state
+	}
 	if s.Definition.Strategy == StrictSequential && f.Lane == LaneSchedule {
 		if state == Succeeded {
 			s.Blocked = ""
@@ -396,28 +393,112 @@ func (m *machine) end(f *Fire) {
 	}
 }
 
-func describe(t Task) string {
-	what := "step " + t.Step
-	if t.Index >= 0 {
-		what += fmt.Sprintf(" (element %d)", t.Index+1)
+// tell records who is told of a fire that is over.
+func (m *machine) tell(f *Fire) {
+	switch f.State {
+	case Failed, TimedOut:
+		m.notice(f, notify.Failure)
+	case Succeeded:
+		m.notice(f, notify.Success)
+		if last := m.view.Schedule.Last; f.Lane == LaneSchedule && (last == Failed || last == TimedOut) {
+			m.notice(f, notify.Recovery)
+		}
 	}
-	return what + ": " + t.Reason
 }
 
-// deadline marks a fire late that is not over in time.
-func (m *machine) deadline(f *Fire) {
-	limit := time.Duration(f.Definition.DoneWithinSeconds) * time.Second
-	if limit == 0 || f.Late || f.Lane != LaneSchedule {
+// notice records the notices of an event of a fire, once, whoever decides.
+func (m *machine) notice(f *Fire, event notify.Event) {
+	rules := f.Definition.Notify
+	if len(rules) == 0 || f.Lane != LaneSchedule && !strings.HasPrefix(f.Lane, LaneManual) {
 		return
 	}
-	end := f.Slot.Add(limit)
+	s := m.view.Schedule
+	fact := notify.Fact{
+		Event: event, Schedule: s.Name, Fire: f.ID, Slot: f.Slot, State: string(f.State), Reason: f.Reason, Owner: s.Owner,
+		Path: "/schedules/" + s.Name, At: m.now,
+	}
+	for _, t := range f.Tasks {
+		if len(fact.Parts) == maxParts {
+			break
+		}
+		if event == notify.Failure && t.State == Succeeded {
+			continue
+		}
+		name := nameOf(f, t)
+		part := notify.Part{Name: name, State: string(t.State), Run: t.Run, Cell: t.Failed, Message: t.Message, Parameters: t.Parameters}
+		if part.Message == "" {
+			part.Message = t.Reason
+		}
+		fact.Parts = append(fact.Parts, part)
+	}
+	m.view.Notices = append(m.view.Notices, notify.Notices(rules, fmt.Sprintf("%s/%d", f.ID, f.Generation), fact)...)
+}
+
+// maxParts is how many tasks a notice tells of.
+const maxParts = 20
+
+func describe(f *Fire, t Task) string { return "step " + nameOf(f, t) + ": " + t.Reason }
+
+// nameOf names a task: its step, and which element or round of it.
+func nameOf(f *Fire, t Task) string {
+	if t.Index < 0 {
+		return t.Step
+	}
+	what := "element"
+	if step, _ := f.Definition.step(t.Step); step.While != "" {
+		what = "round"
+	}
+	return fmt.Sprintf("%s (%s %d)", t.Step, what, t.Index+1)
+}
+
+// deadline marks a fire late that is not over in time, and one that runs long.
+func (m *machine) deadline(f *Fire) {
+	if f.Lane != LaneSchedule {
+		return
+	}
+	if limit := time.Duration(f.Definition.LongSeconds) * time.Second; limit > 0 && !f.Long && !f.State.Ended() {
+		if end := f.Started.Add(limit); m.now.After(end) {
+			f.Long = true
+			m.touch(f)
+			m.notice(f, notify.LongRunning)
+		} else {
+			m.at(end.Add(time.Microsecond))
+		}
+	}
+	end := f.Definition.doneUntil(f.Slot)
+	if end.IsZero() || f.Late {
+		return
+	}
 	switch {
 	case f.State.Ended() && f.Finished.After(end), !f.State.Ended() && m.now.After(end):
 		f.Late = true
 		m.touch(f)
+		m.notice(f, notify.Late)
 	case !f.State.Ended():
 		m.at(end.Add(time.Microsecond))
 	}
+}
+
+// doneUntil is when the fire of a slot must be over; zero is never.
+func (d Definition) doneUntil(slot time.Time) (end time.Time) {
+	if d.DoneWithinSeconds > 0 {
+		end = slot.Add(time.Duration(d.DoneWithinSeconds) * time.Second)
+	}
+	if d.DoneBy == "" {
+		return end
+	}
+	zone, err := LoadZone(d.Zone)
+	if err != nil {
+		return end
+	}
+	hour, minute, in, err := parseClock(d.DoneBy, zone)
+	if err != nil {
+		return end
+	}
+	if by := clockAfter(slot, hour, minute, in); end.IsZero() || by.Before(end) {
+		end = by
+	}
+	return end
 }
 
 // A Restart says where a fire that is over begins again.
@@ -454,13 +535,20 @@ func (m *machine) restart(f *Fire, from Restart) error {
 	}
 	var tasks []Task
 	done := map[string]bool{}
+	anew := map[string]bool{} // steps that failed before there was a run: they begin again
 	for _, t := range f.Tasks {
 		step, _ := f.Definition.step(t.Step)
-		keep := !again[t.Step] || from == FromFailed && t.State == Succeeded && step.Foreach != nil && !slices.ContainsFunc(before[t.Step], func(b string) bool { return again[b] })
+		if t.Try == 0 && t.State != Succeeded && t.State != Skipped && (step.While != "" || step.Foreach != nil) {
+			anew[t.Step] = true
+		}
+	}
+	for _, t := range f.Tasks {
+		step, _ := f.Definition.step(t.Step)
+		keep := !again[t.Step] || from == FromFailed && t.State == Succeeded && (step.Foreach != nil || step.While != "") && !anew[t.Step] && !slices.ContainsFunc(before[t.Step], func(b string) bool { return again[b] })
 		switch {
 		case keep:
 			tasks = append(tasks, t)
-		case t.Index >= 0 && from == FromFailed && t.Parameters != nil: // this element only
+		case t.Index >= 0 && from == FromFailed && !anew[t.Step]: // this element or round only
 			tasks = append(tasks, renew(t, Waiting))
 		case !done[t.Step]:
 			done[t.Step] = true
@@ -481,7 +569,8 @@ func renew(t Task, s State) Task {
 		t.Earlier = append(t.Earlier, t.Run)
 	}
 	return Task{
-		Step: t.Step, Index: t.Index, Item: t.Item, State: s, Notebook: t.Notebook, Parameters: t.Parameters, Version: t.Version,
+		Step: t.Step, Index: t.Index, Item: t.Item, State: s, Notebook: t.Notebook, Schedule: t.Schedule, Parameters: t.Parameters,
+		Version: t.Version, Repository: t.Repository, Commit: t.Commit,
 		Try: t.Try, Earlier: t.Earlier,
 	}
 }

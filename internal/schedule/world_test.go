@@ -11,7 +11,7 @@ import (
 
 	"quire/internal/auth"
 	"quire/internal/db"
-	"quire/internal/db/sqlite"
+	"quire/internal/db/dbtest"
 	"quire/internal/problem"
 	"quire/internal/run"
 	"quire/internal/schedule"
@@ -24,11 +24,12 @@ type world struct {
 	now     time.Time
 	records *db.DB
 	servers []*schedule.Schedules
-	// broken makes a server's request fail: "before" it reached the runs, or
-	// "after", when nobody hears the answer.
+	// broken says what fails: "prepare" a run, a transaction "before" it is
+	// committed, or "after", when nobody hears that it was.
 	broken  func() string
 	version int64
 	refuse  error // what Check says
+	files   someFiles
 }
 
 var ann = auth.User{Name: "ann"}
@@ -38,18 +39,43 @@ func newWorld(t *testing.T, servers int) *world {
 	w := &world{t: t, now: time.Date(2026, 3, 7, 0, 0, 0, 0, time.UTC), version: 3}
 	file := filepath.Join(t.TempDir(), "quire.db")
 	for range servers {
-		records, err := sqlite.Open(t.Context(), file)
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() { _ = records.Close() })
+		records := dbtest.Open(t, file)
 		w.records = records
 		w.servers = append(w.servers, schedule.New(schedule.Config{
-			Store: records, Runs: fakeRuns{w, records}, Now: func() time.Time { return w.now },
-			User: func(context.Context, string) (auth.User, error) { return ann, nil },
+			Store: flaky{records, w}, Runs: fakeRuns{w, records}, Now: func() time.Time { return w.now },
+			User:  func(context.Context, string) (auth.User, error) { return ann, nil },
+			Files: &w.files,
 		}))
 	}
 	return w
+}
+
+func (w *world) fails() string {
+	if w.broken == nil {
+		return ""
+	}
+	return w.broken()
+}
+
+// A flaky store fails when the world is broken.
+type flaky struct {
+	schedule.Store
+	w *world
+}
+
+func (f flaky) ChangeSchedules(ctx context.Context, ids []string, wait bool, change func(*schedule.View) error) error {
+	planned := problem.New(problem.Unavailable, "planned")
+	fails := f.w.fails()
+	err := f.Store.ChangeSchedules(ctx, ids, wait, func(v *schedule.View) error {
+		if err := change(v); err != nil || fails != "before" {
+			return err
+		}
+		return planned
+	})
+	if err == nil && fails == "after" {
+		return planned
+	}
+	return err
 }
 
 // fakeRuns are runs that wait in the records until the test ends them.
@@ -62,26 +88,20 @@ func (f fakeRuns) Check(context.Context, auth.User, run.Request) (int64, error) 
 	return f.w.version, f.w.refuse
 }
 
-func (f fakeRuns) Submit(ctx context.Context, u auth.User, req run.Request) (run.Run, error) {
-	broken := ""
-	if f.w.broken != nil {
-		broken = f.w.broken()
-	}
-	if broken == "before" {
+func (f fakeRuns) Prepare(_ context.Context, u auth.User, req run.Request) (run.Run, error) {
+	if f.w.fails() == "prepare" {
 		return run.Run{}, problem.New(problem.Unavailable, "planned")
 	}
 	if req.IdempotencyKey == "" {
 		f.w.t.Error("a run without a key")
 	}
-	r, err := f.records.CreateRun(ctx, run.Run{
-		ID: run.NewID(f.w.now), Owner: u.Name, Notebook: req.Notebook, Version: req.Version, Parameters: req.Parameters, Tags: req.Tags,
-		State: run.Queued, Created: f.w.now, IdempotencyHash: req.IdempotencyKey,
-	})
-	if broken == "after" {
-		return run.Run{}, problem.New(problem.Unavailable, "planned")
-	}
-	return r, err
+	return run.Run{
+		ID: run.NewID(f.w.now), Owner: u.Name, Notebook: req.Notebook, Version: req.Version, Template: req.Template, TemplateVersion: req.TemplateVersion, Parameters: req.Parameters, Tags: req.Tags,
+		State: run.Queued, Created: f.w.now, IdempotencyHash: req.IdempotencyKey, Tested: req.Tested,
+	}, nil
 }
+
+func (f fakeRuns) Settle(context.Context, run.Run, bool) {}
 
 func (f fakeRuns) Cancel(_ context.Context, u auth.User, id string) (run.Run, error) {
 	return f.records.ChangeRun(context.Background(), id, func(r run.Run) (run.Run, error) {

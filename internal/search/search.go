@@ -34,7 +34,7 @@ type Document struct {
 // A Cell is the searchable text of one cell.
 type Cell struct {
 	Anchor string // id of the cell in the notebook, "" when it has none
-	Index  int    // from 0
+	Index  int    // from 0, as in notebook.Numbers; -1 is a cell that a run put in
 	Text   string
 }
 
@@ -218,14 +218,14 @@ func (x *Index) put(ctx context.Context, e contents.Entry) error {
 
 // documentOf takes what is searchable out of a notebook.
 func documentOf(nb *notebook.Notebook, path string) Document {
-	nteract := nb.Metadata.Object("nteract")
+	nteract, numbers := nb.Metadata.Object("nteract"), nb.Numbers()
 	d := Document{
 		Path: path, Title: nb.Metadata.String("title"), Authors: names(nb.Metadata["authors"]),
 		Tags: names(nteract["tags"]), Description: nteract.String("description"), Image: imageOf(nteract),
 	}
 	for i, c := range nb.Cells {
 		if text := strings.TrimSpace(c.Source); text != "" {
-			d.Cells = append(d.Cells, Cell{Anchor: c.ID, Index: i, Text: clip(text, maxCellText)})
+			d.Cells = append(d.Cells, Cell{Anchor: c.ID, Index: numbers[i] - 1, Text: clip(text, maxCellText)})
 		}
 	}
 	return d

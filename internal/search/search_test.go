@@ -8,7 +8,7 @@ import (
 
 	"quire/internal/auth"
 	"quire/internal/contents"
-	"quire/internal/db/sqlite"
+	"quire/internal/db/dbtest"
 	"quire/internal/search"
 	"quire/internal/storage/mem"
 )
@@ -18,11 +18,7 @@ var ann = auth.User{Name: "ann"}
 func setup(t *testing.T) (*search.Index, *contents.Volume) {
 	t.Helper()
 	dir := t.TempDir()
-	d, err := sqlite.Open(t.Context(), filepath.Join(dir, "q.db"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = d.Close() })
+	d := dbtest.Open(t, filepath.Join(dir, "q.db"))
 	v, err := contents.Open(t.Context(), contents.Config{
 		Dir: filepath.Join(dir, "files"), Versions: d, Blobs: &contents.Blobs{Store: mem.New(mem.Config{})},
 	})

@@ -10,8 +10,8 @@ import (
 
 // openMachine opens the containers of this machine. It fails with kind
 // Unavailable where none can be started.
-func openMachine(ctx context.Context, dir string, hostPaths []string) (compute.Driver, error) {
-	driver, err := local.Open(local.Config{Dir: dir, HostPaths: hostPaths})
+func (s *Server) openMachine(ctx context.Context, dir string, hostPaths []string, images map[string]string) (compute.Driver, error) {
+	driver, err := local.Open(local.Config{Dir: dir, Program: s.shimProgram(ctx), HostPaths: hostPaths, Images: images})
 	if err != nil {
 		return nil, err
 	}

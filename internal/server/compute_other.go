@@ -10,6 +10,6 @@ import (
 )
 
 // openMachine says that there are no containers without Linux.
-func openMachine(context.Context, string, []string) (compute.Driver, error) {
+func (*Server) openMachine(context.Context, string, []string, map[string]string) (compute.Driver, error) {
 	return nil, problem.New(problem.Unavailable, "containers of this machine need Linux")
 }

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"quire/internal/contents"
 	"quire/internal/problem"
 )
 
@@ -21,6 +22,16 @@ type Config struct {
 	// Data is the directory that holds everything the server keeps. Default
 	// quire in the user's data directory.
 	Data string `yaml:"data"`
+	// Database is where the records are: empty for an SQLite file in Data, or the
+	// address of a PostgreSQL database, postgres://user@host:5432/name, which
+	// several servers may use at once, each with a Data of its own, and all with
+	// the same Shared and Objects. QUIRE_DATABASE when it is not set here. A
+	// password is better kept in PGPASSWORD or the file that PGPASSFILE names.
+	Database string `yaml:"database"`
+	// Shared is the directory of the workspaces, of runs while they are executed,
+	// and of Objects when that is not set: on a volume that all servers of one
+	// Database have, with locks that hold between them (NFS 4, EFS). Default Data.
+	Shared string `yaml:"shared"`
 	// Token is the access token of the local user. Default: made at the first
 	// start and kept in Data. From QUIRE_TOKEN or a file, never from the command
 	// line, which others can read.
@@ -28,6 +39,8 @@ type Config struct {
 	// User is the name of the local user. Default: the name of the operating
 	// system's user, as far as it can be one here.
 	User string `yaml:"user"`
+	// OIDC is where people sign in besides with a token. Default: nowhere.
+	OIDC *OIDCConfig `yaml:"oidc"`
 	// Hosts are further values of the Host header to answer, HOST:PORT, for a
 	// server behind a proxy.
 	Hosts []string `yaml:"hosts"`
@@ -51,8 +64,18 @@ type Config struct {
 	// connected and no kernel or terminal does anything; -1s is for ever. A kernel
 	// that is busy is never ended. Default 1h.
 	NotebookIdle time.Duration `yaml:"notebookIdle"`
+	// KeepFailed is how long the container and the kernel of a run that failed are
+	// kept after their last use, for its owner to go on in; -1s keeps none. Default
+	// 15m, and never above a day.
+	KeepFailed time.Duration `yaml:"keepFailed"`
+	// KeptFailed is how many are kept at once: the oldest goes first. Default 8.
+	KeptFailed int `yaml:"keptFailed"`
 	// KeepRuns is how long ended runs are kept; 0 is for ever.
 	KeepRuns time.Duration `yaml:"keepRuns"`
+	// FreeAfter is how long the bytes of versions that nothing names any more are
+	// kept: their files went for good, or a save was cut off. At least 1s, and
+	// longer than any save takes. Default 24h.
+	FreeAfter time.Duration `yaml:"freeAfter"`
 	// QuotaBytes is how much a workspace may hold; 0 is no limit.
 	QuotaBytes int64 `yaml:"quotaBytes"`
 	// Objects is where run sources, outputs and versions are kept: a directory
@@ -61,12 +84,51 @@ type Config struct {
 	// Mounts are directories or URLs shown read-only under mounts/<name>/.
 	Mounts map[string]string `yaml:"mounts"`
 	// Compute is where containers run: local, in namespaces of their own on this
-	// machine; process, as plain processes, where nothing is isolated; none; or
-	// auto, which is local where that works, and else process. Default auto.
+	// machine; process, as plain processes, where nothing is isolated; docker, on
+	// a Docker host; kubernetes, as Pods of a cluster; none; or auto, which is
+	// local where that works, and else process. Default auto.
 	Compute string `yaml:"compute"`
+	// Docker is the Docker host of compute: docker.
+	Docker DockerConfig `yaml:"docker"`
+	// Kubernetes is the cluster of compute: kubernetes.
+	Kubernetes KubernetesConfig `yaml:"kubernetes"`
+	// Network is what containers reach: none; internet, which is all but this
+	// machine, private networks and link-local addresses; addresses and networks
+	// by name; host, which is this machine's own network, where nothing is kept
+	// apart; or auto, which is internet where that can be enforced, and host for
+	// an ordinary user, who can have no other. Default auto.
+	Network []string `yaml:"network"`
+	// GRPC is where Titus's own clients are answered. Default: nowhere.
+	GRPC GRPCConfig `yaml:"grpc"`
+	// Images are the folders of unpacked images for compute: local, by what jobs
+	// name them with: "name@sha256:..." or "name:tag".
+	Images map[string]string `yaml:"images"`
+	// UserGroups are groups of people, by name: profiles and connections say what
+	// they may.
+	UserGroups map[string]UserGroupConfig `yaml:"userGroups"`
 	// Groups are the capacity groups, by name. Jobs that name none are in
 	// DEFAULT, which is without limit unless it is here.
 	Groups map[string]GroupConfig `yaml:"groups"`
+	// Profiles are the launch forms of groups of people, by name: what they may ask
+	// for. Who is in none has the form of everybody.
+	Profiles map[string]ProfileConfig `yaml:"profiles"`
+	// Connections are query engines, by name. Besides these there is local, the
+	// DuckDB of each person.
+	Connections map[string]ConnectionConfig `yaml:"connections"`
+	// CredentialKey encrypts the credentials that the server keeps for connections
+	// (dsn: stored): 32 bytes as base64, as env:NAME or file:/path; with several,
+	// NEW,OLD, the first one encrypts. Default: credentials.key beside the files,
+	// made when it is missing.
+	CredentialKey string `yaml:"credentialKey"`
+	// Notify is how people and programs are told what became of schedules.
+	Notify NotifyConfig `yaml:"notify"`
+	// Lineage is where what runs wrote and read is exported to.
+	Lineage LineageConfig `yaml:"lineage"`
+	// Hooks are webhooks that schedules may wait for, by name.
+	Hooks map[string]HookConfig `yaml:"hooks"`
+	// Identities are what schedules may run as instead of as a person, by name: what
+	// each may do, and who may use it.
+	Identities map[string]IdentityConfig `yaml:"identities"`
 	// Sample puts the sample workspaces on the volume when it is empty.
 	Sample bool `yaml:"sample"`
 }
@@ -80,9 +142,12 @@ func (c *Config) Validate() error {
 		}
 	}
 	add(c.validateListen())
+	add(c.validateGRPC())
 	add(c.validateData())
+	add(c.validateDatabase())
+	add(c.OIDC.validate())
 	if c.User == "" {
-		c.User = localUser()
+		c.User = LocalUser()
 	}
 	if c.Token != "" && len(c.Token) < 16 {
 		wrong = append(wrong, "QUIRE_TOKEN: at least 16 characters, so that it cannot be guessed")
@@ -110,13 +175,40 @@ func (c *Config) Validate() error {
 	if c.NotebookIdle == 0 {
 		c.NotebookIdle = time.Hour
 	}
+	if c.KeepFailed == 0 {
+		c.KeepFailed = 15 * time.Minute
+	}
+	if c.KeepFailed > 24*time.Hour {
+		wrong = append(wrong, "keepFailed: must be at most 24h")
+	}
+	if c.KeptFailed == 0 {
+		c.KeptFailed = 8
+	}
+	if c.KeptFailed < 0 || c.KeptFailed > 1000 {
+		wrong = append(wrong, "keptFailed: must be between 1 and 1000")
+	}
 	if c.KeepRuns < 0 {
 		wrong = append(wrong, "keepRuns: must be 0 or more")
+	}
+	if c.FreeAfter == 0 {
+		c.FreeAfter = contents.DefaultFreeAfter
+	}
+	if c.FreeAfter < time.Second {
+		wrong = append(wrong, "freeAfter: must be 1s or more")
 	}
 	if c.QuotaBytes < 0 {
 		wrong = append(wrong, "quotaBytes: must be 0 or more")
 	}
 	wrong = append(wrong, c.validateCompute()...)
+	wrong = append(wrong, c.validateUserGroups()...)
+	wrong = append(wrong, c.validateConnections()...)
+	if c.CredentialKey != "" && !strings.HasPrefix(c.CredentialKey, "env:") && !strings.HasPrefix(c.CredentialKey, "file:") {
+		wrong = append(wrong, "credentialKey: want env:NAME or file:/path: a key does not stand in the configuration")
+	}
+	wrong = append(wrong, c.Notify.validate()...)
+	wrong = append(wrong, c.Lineage.validate()...)
+	wrong = append(wrong, validateHooks(c.Hooks)...)
+	wrong = append(wrong, c.validateIdentities()...)
 	for name := range c.Mounts {
 		if name == "" || strings.ContainsAny(name, "/\\. ") {
 			wrong = append(wrong, "mounts: "+name+": want a name without slashes, dots and spaces")
@@ -169,8 +261,29 @@ func (c *Config) validateData() error {
 	return problem.WrapAs(problem.Invalid, err, "data")
 }
 
-// localUser is the operating system's user name, made fit.
-func localUser() string {
+func (c *Config) validateDatabase() error {
+	if c.Database == "" {
+		c.Database = os.Getenv("QUIRE_DATABASE")
+	}
+	if c.Shared == "" {
+		c.Shared = c.Data
+	}
+	full, err := filepath.Abs(c.Shared)
+	if err != nil {
+		return problem.WrapAs(problem.Invalid, err, "shared")
+	}
+	c.Shared = full
+	switch {
+	case c.Database == "" && c.Shared != c.Data:
+		return problem.New(problem.Invalid, "shared: several servers need a database that they can share: set database to the address of a PostgreSQL database")
+	case c.Database != "" && !strings.HasPrefix(c.Database, "postgres://") && !strings.HasPrefix(c.Database, "postgresql://"):
+		return problem.New(problem.Invalid, "database: want postgres://user@host:5432/name, or nothing for a file of its own")
+	}
+	return nil
+}
+
+// LocalUser is the operating system's user name, made fit.
+func LocalUser() string {
 	name := strings.ToLower(os.Getenv("USER"))
 	name = strings.Map(func(r rune) rune {
 		if r >= 'a' && r <= 'z' || r >= '0' && r <= '9' || r == '-' || r == '_' {

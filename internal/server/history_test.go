@@ -126,7 +126,8 @@ func hashOf(body []byte) string {
 // TestSavesAndRunsSurviveKills is both histories on one server: people save
 // while notebooks run, and the server and the attempts are paused and killed.
 func TestSavesAndRunsSurviveKills(t *testing.T) {
-	v := newVictim(t)
+	const freeAfter = time.Second
+	v := newVictimIn(t, "", fmt.Sprint("freeAfter: ", freeAfter))
 	v.start()
 	v.addRunNotebooks()
 	begin := time.Now()
@@ -158,6 +159,8 @@ func TestSavesAndRunsSurviveKills(t *testing.T) {
 	}
 	bin := &binBook{}
 	clients.Go(func() { v.deleter(ctx, bin) })
+	var churned []churnFile
+	clients.Go(func() { churned = v.churner(ctx, freeAfter) })
 	clients.Go(func() { v.prowl(ctx) })
 	rng := rand.New(rand.NewPCG(1, 2))
 	for range rounds(t) {
@@ -173,8 +176,14 @@ func TestSavesAndRunsSurviveKills(t *testing.T) {
 	for _, h := range all {
 		saves += v.judge(h)
 	}
+	for _, f := range churned {
+		v.judgeChurn(t.Context(), f)
+	}
 	states, deleted := v.judgeRuns(book), v.judgeBin(bin)
-	t.Logf("%d rounds, %d acknowledged saves, %d files deleted, %d submissions, ended runs %v", rounds(t), saves, deleted, len(book.all), states)
+	if v.sweeps() == 0 && rounds(t) >= 300 {
+		t.Error("nothing was freed: the harness tests nothing")
+	}
+	t.Logf("%d rounds, %d acknowledged saves, %d files deleted, bytes freed %d times, %d submissions, ended runs %v", rounds(t), saves, deleted, v.sweeps(), len(book.all), states)
 	if saves < rounds(t) || states["succeeded"] < rounds(t)/50 {
 		t.Errorf("only %d saves were acknowledged and %d runs succeeded: the harness tests nothing", saves, states["succeeded"])
 	}

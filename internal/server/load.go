@@ -8,6 +8,7 @@ import (
 
 	"go.yaml.in/yaml/v3"
 
+	"quire/internal/db/postgres"
 	"quire/internal/problem"
 )
 
@@ -29,4 +30,9 @@ func LoadConfig(name string) (Config, error) {
 
 // YAML returns the configuration as a file would hold it, defaults filled in.
 // Secrets are not part of it.
-func (c Config) YAML() ([]byte, error) { return yaml.Marshal(c) }
+func (c Config) YAML() ([]byte, error) {
+	if c.Database != "" {
+		c.Database = postgres.Redacted(c.Database)
+	}
+	return yaml.Marshal(c)
+}

@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
@@ -23,8 +24,10 @@ import (
 	"quire/internal/db/sqlite"
 	"quire/internal/jupyter"
 	"quire/internal/kernel"
+	"quire/internal/kernel/keeper"
 	"quire/internal/problem"
 	"quire/internal/run"
+	"quire/internal/socket"
 )
 
 // A NotebookConfig is all that can be chosen about a notebook server. The zero
@@ -32,6 +35,9 @@ import (
 type NotebookConfig struct {
 	// Dir is the folder that is served. It must be there.
 	Dir string
+	// Shared is the platform's shared folder, whose notebooks can be opened, too, as
+	// .shared/ of the folder. Default: none.
+	Shared string
 	// Listen is the address to answer on, HOST:PORT; port 0 picks a free one.
 	// Default 127.0.0.1:8888, or a free port when that one is taken.
 	Listen string
@@ -64,6 +70,17 @@ type NotebookConfig struct {
 	// Idle ends the server when for so long nobody was connected and no kernel or
 	// terminal did anything; a kernel that is busy is never ended. Default: never.
 	Idle time.Duration
+	// Hub is the JupyterHub that has started this server; nil is none.
+	Hub *Hub
+	// Keeper starts the process that keeps the kernels, so that they outlive this
+	// one when it is killed: a program and its arguments, to which a directory is
+	// added. Empty: kernels are processes of this one.
+	Keeper []string
+	// Adopt is a kernel that runs already; nil is none. The server owns it, also
+	// when it does not open.
+	Adopt *kernel.Kernel
+	// AdoptDir is where that kernel was started.
+	AdoptDir string
 }
 
 var baseURLPattern = regexp.MustCompile(`^(/[A-Za-z0-9][A-Za-z0-9._~@+-]*)*$`)
@@ -81,6 +98,11 @@ func (c *NotebookConfig) validate() error {
 		return problem.New(problem.Invalid, "%s is not a folder", c.Dir)
 	}
 	c.Dir = dir
+	if c.Shared != "" {
+		if c.Shared, err = filepath.EvalSymlinks(c.Shared); err != nil {
+			return problem.New(problem.NotFound, "the shared folder does not exist: %s", err)
+		}
+	}
 	c.BaseURL = strings.TrimSuffix("/"+strings.Trim(c.BaseURL, "/"), "/")
 	if !baseURLPattern.MatchString(c.BaseURL) || len(c.BaseURL) > 512 {
 		return problem.New(problem.Invalid, "base URL %q: want a path such as /user/ann/", c.BaseURL)
@@ -111,6 +133,8 @@ type Notebook struct {
 	base *Server // data directory, records, volume, token, listener
 	jup  *jupyter.Server
 	idle *idleWatch
+	pass relays   // in Data, when the platform has started this
+	gate *hubGate // nil without a Hub
 	stop context.CancelCauseFunc
 	done context.Context
 }
@@ -150,13 +174,14 @@ func (n *Notebook) open(ctx context.Context) error {
 	if s.db, err = sqlite.Open(ctx, s.data("quire.db")); err != nil {
 		return err
 	}
-	blobs, err := s.objectStore(ctx, "versions")
+	versions, err := s.objectStore(ctx, "versions")
 	if err != nil {
 		return err
 	}
+	s.blobs = &contents.Blobs{Store: versions, Doomed: s.db}
 	s.volume, err = contents.Open(ctx, contents.Config{
-		Dir: s.data("files"), Blobs: &contents.Blobs{Store: blobs}, Versions: s.db,
-		Homes: map[string]string{s.cfg.User: n.cfg.Dir}, Log: s.log,
+		Dir: s.data("files"), Blobs: s.blobs, Versions: s.db,
+		Homes: map[string]string{s.cfg.User: n.cfg.Dir}, Shared: n.cfg.Shared, Log: s.log,
 	})
 	if err != nil {
 		return err
@@ -168,13 +193,21 @@ func (n *Notebook) open(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	var keep *keeper.Keeper
+	if len(n.cfg.Keeper) > 0 {
+		keep = keeper.New(s.data("kernels"), n.cfg.Keeper, n.cfg.Warm, s.log)
+	}
 	n.jup, err = jupyter.New(jupyter.Config{
-		Volume: s.volume, Sessions: s.sessions, User: user, Dir: n.cfg.Dir, State: s.data("state"), Version: s.version,
-		Base: n.cfg.BaseURL, DefaultKernel: n.cfg.Kernel, Warm: n.cfg.Warm, NoTerminals: n.cfg.NoTerminals,
+		Volume: s.volume, Sessions: s.sessions, User: user, Dir: n.cfg.Dir, Shared: n.cfg.Shared, State: s.data("state"), Version: s.version,
+		Base: n.cfg.BaseURL, DefaultKernel: n.cfg.Kernel, Warm: n.cfg.Warm, NoTerminals: n.cfg.NoTerminals, Keeper: keep,
 		Lab: findLab(), Stop: func() { n.stop(errAskedToStop) }, Log: s.log,
+		Env: func() []string { return n.pass.env(n.cfg.Data) },
 	})
 	if err != nil {
 		return err
+	}
+	if n.cfg.Adopt != nil {
+		n.jup.Adopt(n.cfg.Adopt, n.cfg.AdoptDir)
 	}
 	n.idle = &idleWatch{limit: n.cfg.Idle, busy: n.jup.Busy, active: n.jup.LastActivity}
 	return n.listen()
@@ -195,7 +228,7 @@ func (n *Notebook) listen() error {
 	s := n.base
 	var err error
 	if n.cfg.Socket != "" {
-		s.listener, err = listenSocket(n.cfg.Socket)
+		s.listener, err = socket.Listen(n.cfg.Socket)
 	} else {
 		s.listener, err = net.Listen("tcp", s.cfg.Listen)
 		if s.cfg.anyPort && errors.Is(err, syscall.EADDRINUSE) {
@@ -206,8 +239,18 @@ func (n *Notebook) listen() error {
 		return problem.WrapAs(problem.Unavailable, err, "listening on %s", s.cfg.Listen)
 	}
 	rt := n.routes()
+	var handler http.Handler = rt
+	if n.cfg.Hub != nil {
+		n.gate = &hubGate{
+			hub: n.cfg.Hub, next: rt, base: n.cfg.BaseURL, cookie: rt.CookieName(), token: s.token, sessions: s.sessions, set: rt.SetSession,
+			client: &http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }},
+			now:    time.Now, log: s.log,
+			known: map[[32]byte]hubAnswer{}, people: map[[32]byte]string{}, waiting: map[string]hubWaiting{},
+		}
+		handler = n.gate
+	}
 	s.http = &http.Server{
-		Handler: n.idle.counted(rt, isWatching), ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10,
+		Handler: n.idle.counted(handler, isWatching), ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10,
 		ErrorLog: slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
 	}
 	s.http.RegisterOnShutdown(rt.EndStreams)
@@ -217,7 +260,7 @@ func (n *Notebook) listen() error {
 func (n *Notebook) routes() *api.Router {
 	s := n.base
 	hosts := []string{socketHost}
-	if addr, ok := s.listener.Addr().(*net.TCPAddr); ok {
+	if addr, ok := s.listener.Addr().(*net.TCPAddr); ok && n.cfg.Hub == nil {
 		port := fmt.Sprint(addr.Port)
 		hosts = append([]string{
 			net.JoinHostPort("127.0.0.1", port), net.JoinHostPort("localhost", port), net.JoinHostPort("::1", port),
@@ -230,7 +273,7 @@ func (n *Notebook) routes() *api.Router {
 	rt := api.NewRouter(api.Config{Sessions: s.sessions, Log: s.log, Hosts: hosts, Base: n.cfg.BaseURL, Observe: m.observe})
 	m.register(rt)
 	api.RegisterHealth(rt, s.ready)
-	api.RegisterWorkspace(rt, s.volume, s.cfg.User)
+	api.RegisterWorkspace(rt, s.volume, n.jup, s.cfg.User)
 	n.jup.Register(rt)
 	n.registerSaves(rt)
 	return rt
@@ -239,7 +282,7 @@ func (n *Notebook) routes() *api.Router {
 // SignInURL is the address to open: it carries the token, and is printed once
 // and never logged. It is empty for a server on a socket.
 func (n *Notebook) SignInURL() string {
-	if n.cfg.Socket != "" {
+	if n.cfg.Socket != "" || n.cfg.Hub != nil {
 		return ""
 	}
 	return strings.TrimSuffix(n.base.URL(), "/") + n.cfg.BaseURL + "/?token=" + n.base.token
@@ -249,6 +292,9 @@ func (n *Notebook) SignInURL() string {
 // Then the kernels and terminals are ended.
 func (n *Notebook) Serve(ctx context.Context) error {
 	s := n.base
+	if err := n.jup.Resume(ctx); err != nil {
+		return err
+	}
 	s.http.BaseContext = func(net.Listener) context.Context { return context.WithoutCancel(ctx) }
 	failed := make(chan error, 1)
 	go func() { failed <- s.http.Serve(s.listener) }()
@@ -256,6 +302,12 @@ func (n *Notebook) Serve(ctx context.Context) error {
 	defer seen()
 	idle := make(chan bool, 1)
 	go func() { idle <- n.idle.wait(watching) }()
+	if n.gate != nil {
+		var reports sync.WaitGroup
+		reports.Go(func() { n.gate.report(watching, n.jup.LastActivity) })
+		defer reports.Wait()
+		defer seen()
+	}
 	reason := "it was asked to stop"
 	select {
 	case err := <-failed:
@@ -292,5 +344,6 @@ func (n *Notebook) Close() error {
 	if n.jup != nil {
 		err = n.jup.Close()
 	}
+	n.pass.stop()
 	return errors.Join(err, n.base.Close())
 }

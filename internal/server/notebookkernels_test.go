@@ -8,8 +8,8 @@ import (
 	"testing"
 )
 
-// TestNotebookServersKernels lets JupyterLab's own client use R and Deno, open
-// comms both ways, and lose its network for 30 s in the middle of a stream.
+// TestNotebookServersKernels lets JupyterLab's own client use R and Deno, debug
+// a cell, open comms both ways, and lose its network for 30 s in the middle of a stream.
 func TestNotebookServersKernels(t *testing.T) {
 	t.Parallel()
 	modules := os.Getenv(jupyterlabVariable)
@@ -17,7 +17,7 @@ func TestNotebookServersKernels(t *testing.T) {
 		t.Logf("%s is not set: there is no client to test with", jupyterlabVariable)
 		return
 	}
-	groups := map[string]string{"ir": "done 7", "deno": "done 5", "comms": "done 2", "cut": "done 2"}
+	groups := map[string]string{"ir": "done 7", "deno": "done 6", "comms": "done 2", "debug": "done 3", "cut": "done 2"}
 	group := memoryGroup(t)
 	if group != "" {
 		groups["memory"] = "done 1"

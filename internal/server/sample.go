@@ -55,7 +55,7 @@ const (
 // addSample puts the sample on the volume when there is nothing of people on
 // it. It reports whether it did.
 func (s *Server) addSample(ctx context.Context, cfg contents.Config) (added bool, err error) {
-	marker := s.data(sampleFile)
+	marker := s.shared(sampleFile)
 	state, err := os.ReadFile(marker)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return false, problem.WrapAs(problem.Unavailable, err, "looking for the sample")

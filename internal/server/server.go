@@ -21,10 +21,15 @@ import (
 	"quire/internal/compute"
 	"quire/internal/contents"
 	"quire/internal/db"
+	"quire/internal/db/postgres"
 	"quire/internal/db/sqlite"
 	"quire/internal/job"
+	"quire/internal/nbtemplate"
+	"quire/internal/notify"
 	"quire/internal/pages"
 	"quire/internal/problem"
+	"quire/internal/query"
+	"quire/internal/query/duckdb"
 	"quire/internal/run"
 	"quire/internal/schedule"
 	"quire/internal/search"
@@ -41,21 +46,36 @@ type Server struct {
 	reserve   *reserve
 	db        *db.DB
 	volume    *contents.Volume
+	blobs     *contents.Blobs
 	objects   []storage.Store
 	driver    compute.Driver // nil without compute
 	jobs      *job.Jobs      // nil without compute
 	runs      *run.Runs
 	warm      *run.Warm // nil when no process waits for runs
+	templates *nbtemplate.Templates
 	schedules *schedule.Schedules
+	notices   *notify.Sender
+	exporter  *exporter // of lineage; nil exports none
 	index     *search.Index
-	spawn     *spawner
-	sessions  *auth.Sessions
-	listener  net.Listener
-	router    *api.Router
-	traces    *tracing
-	http      *http.Server
-	token     string
-	sampled   bool // the sample was put on the volume by this start
+	queries   *query.Gateway
+
+	credentials *query.Credentials
+	lazy        map[string]*lazySource // by the connection's name
+	places      []compute.Driver       // besides driver
+	near        compute.Driver         // of the engines' processes; nil until one is wanted
+	duckdb      *duckdb.Source         // makes the sample; may be nil
+	spawn       *spawner
+	sessions    *auth.Sessions
+	people      *auth.Groups
+	listener    net.Listener
+	router      *api.Router
+	traces      *tracing
+	http        *http.Server
+	gate        net.Listener // for containers; nil without compute
+	grpc        net.Listener // for Titus's clients; nil where none is wanted
+	token       string
+	mounts      map[string]storage.Store // by name
+	sampled     bool                     // the sample was put on the volume by this start
 }
 
 // Options are what is not configuration.
@@ -98,13 +118,16 @@ func (s *Server) open(ctx context.Context, opt Options) error {
 	if s.traces, err = newTracing(s.cfg.Traces, s.version, s.log); err != nil {
 		return err
 	}
-	if s.db, err = sqlite.Open(ctx, s.data("quire.db")); err != nil {
+	if s.db, err = s.openRecords(ctx); err != nil {
 		return err
 	}
 	if err := s.openVolume(ctx); err != nil {
 		return err
 	}
 	if err := s.openUser(ctx); err != nil {
+		return err
+	}
+	if err := s.openIdentities(ctx); err != nil {
 		return err
 	}
 	if err := s.openCompute(ctx); err != nil {
@@ -114,23 +137,45 @@ func (s *Server) open(ctx context.Context, opt Options) error {
 	if err != nil {
 		return err
 	}
+	if err := s.openTemplates(ctx); err != nil {
+		return err
+	}
+	if s.cfg.Lineage.on() {
+		s.db.ExportLineage()
+		s.exporter = newExporter(s.cfg.Lineage, s.db, s.publicURL, s.log)
+	}
+	carriers, sender := s.newNotices()
+	s.notices = sender
 	s.runs = run.New(run.Config{
-		Store: s.db, Spool: s.data("spool"), Objects: objects, Volume: s.volume, Files: s.data("files"),
+		Templates: s.templates,
+		Store:     s.db, Spool: s.shared("spool"), Objects: objects, Volume: s.volume, Files: s.shared("files"),
 		Launcher: s.launcher(opt.Command), Containers: s.containers(opt.Command), Permits: s.cfg.Permits, Keep: s.cfg.KeepRuns,
+		Several: s.cfg.Database != "", Pass: s.runPass, Revoke: s.revokePass, Tells: carriers.Known, Notices: s.db.Notices,
+		Dates: schedule.Dates, User: s.db.User,
 		Version: s.version, Log: s.log, Tracer: s.traces.tracer(),
 	})
-	s.schedules = s.newSchedules()
+	s.schedules = s.newSchedules(carriers)
+	if err := s.openQueries(ctx); err != nil {
+		return err
+	}
 	s.index = &search.Index{Store: s.db, Volume: s.volume, Log: s.log}
+	house, plain := s.contain(ctx)
 	s.spawn = newSpawner(&spawner{
-		dir: s.data("notebooks"), files: s.data("files"), command: opt.Notebook, base: s.cfg.BasePath, idle: s.cfg.NotebookIdle,
-		volume: s.volume, users: s.db, log: s.log,
+		dir: s.data("notebooks"), files: s.shared("files"), command: opt.Notebook, base: s.cfg.BasePath, idle: s.cfg.NotebookIdle, house: house, plain: plain,
+		volume: s.volume, users: s.db, pass: s.writePass, log: s.log,
 	})
+	if err := s.openGate(); err != nil {
+		return err
+	}
 	s.listener, err = net.Listen("tcp", s.cfg.Listen)
 	if s.cfg.anyPort && errors.Is(err, syscall.EADDRINUSE) {
 		s.listener, err = net.Listen("tcp", "127.0.0.1:0")
 	}
 	if err != nil {
 		return problem.WrapAs(problem.Unavailable, err, "listening on %s", s.cfg.Listen)
+	}
+	if err := s.listenGRPC(); err != nil {
+		return err
 	}
 	s.router = s.routes()
 	s.http = &http.Server{
@@ -158,6 +203,19 @@ func (s *Server) data(names ...string) string {
 	return filepath.Join(append([]string{s.cfg.Data}, names...)...)
 }
 
+// shared is a place that all servers of one database have.
+func (s *Server) shared(names ...string) string {
+	return filepath.Join(append([]string{s.cfg.Shared}, names...)...)
+}
+
+// openRecords opens the database.
+func (s *Server) openRecords(ctx context.Context) (*db.DB, error) {
+	if s.cfg.Database != "" {
+		return postgres.Open(ctx, s.cfg.Database)
+	}
+	return sqlite.Open(ctx, s.data("quire.db"))
+}
+
 // How long the lock of the data directory is waited for.
 const (
 	lockGrace = time.Second
@@ -169,6 +227,9 @@ const (
 func (s *Server) takeData() error {
 	if err := os.MkdirAll(s.cfg.Data, 0o700); err != nil {
 		return problem.WrapAs(problem.Unavailable, err, "making the data directory")
+	}
+	if err := os.MkdirAll(s.cfg.Shared, 0o700); err != nil {
+		return problem.WrapAs(problem.Unavailable, err, "making the shared directory")
 	}
 	info, err := os.Stat(s.cfg.Data)
 	if err != nil {
@@ -197,7 +258,7 @@ func (s *Server) takeData() error {
 func (s *Server) objectStore(ctx context.Context, part string) (storage.Store, error) {
 	where := s.cfg.Objects
 	if where == "" {
-		where = s.data("objects")
+		where = s.shared("objects")
 	}
 	var store storage.Store
 	var err error
@@ -217,10 +278,11 @@ func (s *Server) objectStore(ctx context.Context, part string) (storage.Store, e
 }
 
 func (s *Server) openVolume(ctx context.Context) error {
-	blobs, err := s.objectStore(ctx, "versions")
+	versions, err := s.objectStore(ctx, "versions")
 	if err != nil {
 		return err
 	}
+	s.blobs = &contents.Blobs{Store: versions, Doomed: s.db}
 	mounts := map[string]storage.Store{}
 	for name, where := range s.cfg.Mounts {
 		store, err := OpenPrefix(ctx, where)
@@ -230,8 +292,9 @@ func (s *Server) openVolume(ctx context.Context) error {
 		mounts[name] = store
 		s.objects = append(s.objects, store)
 	}
+	s.mounts = mounts
 	cfg := contents.Config{
-		Dir: s.data("files"), Blobs: &contents.Blobs{Store: blobs}, Versions: s.db, Trust: s.db, Mounts: mounts,
+		Dir: s.shared("files"), Blobs: s.blobs, Versions: s.db, Trust: s.db, Mounts: mounts,
 		QuotaBytes: s.cfg.QuotaBytes, Room: s.reserve.room, Log: s.log,
 	}
 	if s.cfg.Sample {
@@ -245,8 +308,12 @@ func (s *Server) openVolume(ctx context.Context) error {
 
 // openUser makes the local user, with a workspace and the access token.
 func (s *Server) openUser(ctx context.Context) error {
-	s.sessions = &auth.Sessions{Store: s.db}
-	u := auth.User{Name: s.cfg.User, Admin: true}
+	s.sessions, s.people = &auth.Sessions{Store: s.db}, s.cfg.people(s.db.Claims)
+	u, err := s.db.User(ctx, s.cfg.User)
+	if err != nil && !problem.Is(err, problem.NotFound) {
+		return err
+	}
+	u.Name, u.Admin, u.Disabled = s.cfg.User, true, false
 	if err := errors.Join(s.db.PutUser(ctx, u), s.volume.AddWorkspace(u.Name)); err != nil {
 		return err
 	}
@@ -278,17 +345,27 @@ func (s *Server) routes() *api.Router {
 	rt := api.NewRouter(api.Config{Sessions: s.sessions, Log: s.log, Hosts: hosts, ErrorPage: pages.ErrorPage(s.cfg.BasePath), Base: s.cfg.BasePath, Secure: s.cfg.InsecureBehindProxy, Observe: m.observe, Tracer: s.traces.tracer()})
 	m.register(rt)
 	api.RegisterHealth(rt, s.ready)
+	people := api.People{Sessions: s.sessions, AddWorkspace: s.volume.AddWorkspace, Groups: s.people.Of}
+	api.RegisterPeople(rt, people)
 	api.RegisterRuns(rt, s.runs)
+	api.RegisterTemplates(rt, s.templates)
 	api.RegisterSchedules(rt, s.schedules)
+	api.RegisterLineage(rt, s.runs)
 	if s.jobs != nil {
 		api.RegisterJobs(rt, s.jobs)
 	}
-	api.RegisterContents(rt, s.volume)
+	api.RegisterContents(rt, s.volume, s.spawn)
 	s.registerNotebooks(rt)
+	s.registerAttached(rt)
 	api.RegisterSearch(rt, s.index)
+	api.RegisterQueries(rt, s.queries, s.credentials)
 	api.RegisterCommuter(rt, s.index)
 	api.RegisterOpenAPI(rt, s.version)
-	pages.Register(rt, pages.Config{Volume: s.volume, Runs: s.runs, Jobs: s.jobs, Schedules: s.schedules, Sessions: s.sessions, Search: s.index, Version: s.version, Editor: s.spawn.editor, QuotaBytes: s.cfg.QuotaBytes})
+	pages.Register(rt, pages.Config{
+		Volume: s.volume, Runs: s.runs, Jobs: s.jobs, Queries: s.queries, Servers: shownServers{s.spawn}, Templates: s.templates, Schedules: s.schedules,
+		Sessions: s.sessions, Elsewhere: s.elsewhere(), Search: s.index, Version: s.version,
+		Notebooks: len(s.spawn.command) > 0, Lab: s.spawn.editor, QuotaBytes: s.cfg.QuotaBytes,
+	})
 	return rt
 }
 
@@ -324,6 +401,14 @@ func (s *Server) Serve(ctx context.Context) error {
 		return err
 	}
 	defer s.schedules.Stop()
+	if err := s.notices.Start(ctx); err != nil {
+		return err
+	}
+	defer s.notices.Stop()
+	if s.cfg.Lineage.on() {
+		s.exporter.start(ctx)
+		defer s.exporter.end()
+	}
 	if err := s.spawn.start(ctx); err != nil {
 		return err
 	}
@@ -339,11 +424,16 @@ func (s *Server) Serve(ctx context.Context) error {
 	}
 	if s.sampled {
 		s.runSample(ctx)
+		defer s.runStarters(ctx)()
 	}
 	defer func() { _ = os.Remove(s.data(addressFile)) }()
 	s.http.BaseContext = func(net.Listener) context.Context { return context.WithoutCancel(ctx) }
 	failed := make(chan error, 1)
 	go func() { failed <- s.http.Serve(s.listener) }()
+	go func() { _ = s.http.Serve(s.gate) }() // ends with the other one
+	defer s.serveGRPC(ctx)()
+	defer s.keepPasses(ctx)()
+	defer s.makeSample(ctx)()
 	select {
 	case err := <-failed:
 		return problem.WrapAs(problem.Unavailable, err, "serving")
@@ -366,6 +456,14 @@ func (s *Server) Close() error {
 			errs = append(errs, err)
 		}
 	}
+	for _, more := range []net.Listener{s.gate, s.grpc} {
+		if more == nil {
+			continue
+		}
+		if err := more.Close(); !errors.Is(err, net.ErrClosed) {
+			errs = append(errs, err)
+		}
+	}
 	if s.spawn != nil {
 		s.spawn.stop()
 	}
@@ -373,6 +471,14 @@ func (s *Server) Close() error {
 		errs = append(errs, s.volume.Close())
 		s.volume = nil
 	}
+	if s.queries != nil {
+		errs = append(errs, s.queries.Close())
+		s.queries = nil
+	}
+	for _, place := range s.places {
+		errs = append(errs, place.Close())
+	}
+	s.places = nil
 	if s.driver != nil {
 		errs = append(errs, s.driver.Close())
 		s.driver = nil

@@ -3,9 +3,7 @@ package server
 import (
 	"bufio"
 	"context"
-	"encoding/json"
 	"errors"
-	"io"
 	"io/fs"
 	"log/slog"
 	"net"
@@ -19,9 +17,11 @@ import (
 	"syscall"
 	"time"
 
+	"quire/internal/api"
 	"quire/internal/auth"
 	"quire/internal/contents"
 	"quire/internal/problem"
+	"quire/internal/socket"
 )
 
 // Files in the directory of a person's notebook server, besides what a server
@@ -33,6 +33,8 @@ const (
 	notebookLog  = "log"    // what it and its kernels wrote
 	maxLogBytes  = 4 << 20  // of the log before it is begun anew; the one before is kept
 	maxEndedText = 500      // bytes of the reason that are read
+	maxSecret    = 256      // bytes of a secret
+	maxBase      = 1024     // bytes of a base path
 )
 
 // Times of notebook servers.
@@ -52,7 +54,10 @@ type spawner struct {
 	command []string // this binary and the subcommand that serves a folder; empty starts none
 	base    string   // the platform's base path
 	idle    time.Duration
+	house   *housing // gives each server a container; nil where there are none
+	plain   string   // why there are none, in words
 	volume  *contents.Volume
+	pass    func(ctx context.Context, user, dir string, contained bool, life time.Duration) error // nil gives none
 	users   interface {
 		User(ctx context.Context, name string) (auth.User, error)
 	}
@@ -71,12 +76,17 @@ type spawner struct {
 type personal struct {
 	user   string
 	dir    string
+	at     string        // the path that it answers under
 	turn   chan struct{} // held while it is started or stopped; capacity 1
 	client *http.Client  // reaches it over its socket, and never follows redirects
 
 	mu        sync.Mutex
 	secret    string // its access token; "" when it is not known yet
 	following bool
+	launching bool
+	failed    string        // why the last start failed
+	told      *activity     // what it said last of its idleness
+	news      chan struct{} // closed and made anew when that changes
 }
 
 // newSpawner returns a spawner with the fields of s. The caller stops it.
@@ -128,20 +138,24 @@ func (s *spawner) of(name string) *personal {
 	defer s.mu.Unlock()
 	p := s.servers[name]
 	if p == nil {
-		dir := filepath.Join(s.dir, name)
-		transport := &http.Transport{
-			DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-				return dialSocket(ctx, filepath.Join(dir, socketFile))
-			},
-			DisableCompression: true, MaxIdleConnsPerHost: 8, IdleConnTimeout: 30 * time.Second,
-		}
-		p = &personal{user: name, dir: dir, turn: make(chan struct{}, 1), client: &http.Client{
-			Transport:     transport,
-			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-		}}
+		p = newPersonal(name, filepath.Join(s.dir, name), s.base+"/user/"+name)
 		s.servers[name] = p
 	}
 	return p
+}
+
+// newPersonal returns the server whose folder is dir and that answers under at.
+func newPersonal(user, dir, at string) *personal {
+	transport := &http.Transport{
+		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			return socket.Dial(ctx, filepath.Join(dir, socketFile))
+		},
+		DisableCompression: true, MaxIdleConnsPerHost: 8, IdleConnTimeout: 30 * time.Second,
+	}
+	return &personal{user: user, dir: dir, at: at, turn: make(chan struct{}, 1), client: &http.Client{
+		Transport:     transport,
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}}
 }
 
 // ready returns the server of a user, which is started when it does not run.
@@ -154,40 +168,173 @@ func (s *spawner) ready(ctx context.Context, name string) (*personal, error) {
 		s.follow(p)
 		return p, nil
 	}
-	select {
-	case p.turn <- struct{}{}:
-		defer func() { <-p.turn }()
-	case <-ctx.Done():
-		return nil, ctx.Err()
+	back, err := p.hold(ctx)
+	if err != nil {
+		return nil, err
 	}
-	// The one who asked may go away; the server starts all the same.
+	defer back()
+	// The one who asked may go away; the server starts all the same. They are
+	// told when it takes long, and a container goes on starting.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), startLimit+stopLimit)
 	defer cancel()
+	defer context.AfterFunc(s.ctx, cancel)()
 	if p.answers(ctx) {
 		if err := p.learn(); err != nil {
 			return nil, err
 		}
-		if base, err := os.ReadFile(filepath.Join(p.dir, baseFile)); err == nil && string(base) == s.base {
+		same, err := s.unmoved(ctx, p)
+		if err != nil {
+			return nil, err
+		}
+		if same {
 			s.follow(p)
 			return p, nil
 		}
 		s.log.LogAttrs(ctx, slog.LevelInfo, "notebook server starts anew under another path", slog.String("user", name))
-		if err := p.stop(ctx); err != nil {
+		if err := s.end(ctx, p, "the platform answers under another path"); err != nil {
 			return nil, err
 		}
 	}
-	if err := s.launch(ctx, p); err != nil {
+	if err := s.launch(ctx, p, nil); err != nil {
 		return nil, err
 	}
 	s.follow(p)
 	return p, nil
 }
 
-// launch starts the server's process and returns when it answers. The caller has
+// patience is how long the page of a server waits for it before how its start goes
+// is shown.
+const patience = 1500 * time.Millisecond
+
+// soon is ready for somebody who sees a page meanwhile: a start that takes long
+// goes on behind it, and p is nil.
+func (s *spawner) soon(ctx context.Context, name string) (p *personal, err error) {
+	type started struct {
+		p   *personal
+		err error
+	}
+	done := make(chan started, 1)
+	s.mu.Lock()
+	if s.closed {
+		s.mu.Unlock()
+		return nil, problem.New(problem.Unavailable, "the server ends")
+	}
+	s.done.Go(func() {
+		p, err := s.ready(ctx, name)
+		done <- started{p, err}
+		if err != nil && ctx.Err() != nil && !problem.Is(err, problem.Timeout) { // nobody waits for it any more, and it does not go on
+			s.log.LogAttrs(s.ctx, slog.LevelWarn, "notebook server did not start", slog.String("user", name), slog.String("error", err.Error()))
+		}
+	})
+	s.mu.Unlock()
+	late := time.NewTimer(patience)
+	defer late.Stop()
+	select {
+	case r := <-done:
+		return r.p, r.err
+	case <-late.C:
+		return nil, nil
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+// hold takes the turn of a person's server; the caller gives it back.
+func (p *personal) hold(ctx context.Context) (back func(), err error) {
+	select {
+	case p.turn <- struct{}{}:
+		return func() { <-p.turn }, nil
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+// begin starts a person's server in the room that they ask for. One that runs
+// already is left alone: kind Conflict.
+func (s *spawner) begin(ctx context.Context, name string, ask serverRequest) error {
+	p := s.of(name)
+	back, err := p.hold(ctx)
+	if err != nil {
+		return err
+	}
+	defer back()
+	if p.answers(ctx) {
+		return problem.New(problem.Conflict, "your notebook server runs already: restart it to give it another size")
+	}
+	r, err := s.wanted(ctx, p, ask)
+	if err != nil {
+		return err
+	}
+	return s.launchFor(ctx, p, r)
+}
+
+// launchFor starts the server whether who asked goes away or not. It takes as
+// long as the start advances: a process by itself is bounded by its launch.
+func (s *spawner) launchFor(ctx context.Context, p *personal, r *room) error {
+	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	defer cancel()
+	defer context.AfterFunc(s.ctx, cancel)()
+	if err := s.launch(ctx, p, r); err != nil {
+		return err
+	}
+	s.follow(p)
+	return nil
+}
+
+// again ends a person's server, with what is open saved, and starts it in the
+// room that they ask for. It returns how many kernels ended.
+func (s *spawner) again(ctx context.Context, name string, ask serverRequest) (kernels int, err error) {
+	p := s.of(name)
+	back, err := p.hold(ctx)
+	if err != nil {
+		return 0, err
+	}
+	defer back()
+	r, err := s.wanted(ctx, p, ask) // before anything ends
+	if err != nil {
+		return 0, err
+	}
+	if st, err := s.status(ctx, p); err == nil {
+		kernels = st.Kernels
+	}
+	if err := s.end(context.WithoutCancel(ctx), p, name+" restarted it"); err != nil {
+		return 0, err
+	}
+	return kernels, s.launchFor(ctx, p, r)
+}
+
+// unmoved reports whether a running server answers under our path.
+func (s *spawner) unmoved(ctx context.Context, p *personal) (bool, error) {
+	if s.house != nil {
+		if w, ok, err := s.house.newest(ctx, p.user, true); err != nil || ok {
+			return ok && s.samePath(p, w.Job), err
+		}
+	}
+	base, err := readPlain(filepath.Join(p.dir, baseFile), maxBase)
+	return err == nil && string(base) == s.base, nil
+}
+
+// end stops a server, for a reason, and returns when it is gone. The caller has
 // the turn.
-func (s *spawner) launch(ctx context.Context, p *personal) error {
+func (s *spawner) end(ctx context.Context, p *personal, reason string) error {
+	if ok, err := s.stopJob(ctx, p, reason); ok || err != nil {
+		return err
+	}
+	return p.stop(ctx)
+}
+
+// launch starts the server and returns when it answers: in a container of the
+// size of r, or of the one before when r is nil. The caller has the turn.
+func (s *spawner) launch(ctx context.Context, p *personal, r *room) (err error) {
+	p.launches(true, nil)
+	defer func() { p.launches(false, err) }()
 	if len(s.command) == 0 {
 		return problem.New(problem.Unavailable, "this platform starts no notebook servers")
+	}
+	if s.house != nil {
+		if ok, err := s.awaitJob(ctx, p); ok || err != nil {
+			return err
+		}
 	}
 	if err := s.volume.AddWorkspace(p.user); err != nil {
 		return err
@@ -198,11 +345,28 @@ func (s *spawner) launch(ctx context.Context, p *personal) error {
 	if err := p.released(ctx); err != nil {
 		return err
 	}
-	if err := os.WriteFile(filepath.Join(p.dir, baseFile), []byte(s.base), 0o600); err != nil {
+	for _, name := range []string{baseFile, endedFile, socketFile} {
+		if err := os.Remove(filepath.Join(p.dir, name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return problem.WrapAs(problem.Unavailable, err, "preparing the notebook server")
+		}
+	}
+	if err := writeNew(filepath.Join(p.dir, baseFile), []byte(s.base)); err != nil {
 		return problem.WrapAs(problem.Unavailable, err, "preparing the notebook server")
 	}
-	if err := os.Remove(filepath.Join(p.dir, endedFile)); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return problem.WrapAs(problem.Unavailable, err, "preparing the notebook server")
+	if s.pass != nil {
+		if err := s.pass(ctx, p.user, p.dir, s.house != nil, passLife); err != nil {
+			return err
+		}
+	}
+	if s.house != nil {
+		if r == nil {
+			last, err := s.house.last(ctx, p.user)
+			if err != nil {
+				return err
+			}
+			r = &last
+		}
+		return s.launchJob(ctx, p, *r)
 	}
 	began := time.Now()
 	exited, err := s.exec(p)
@@ -229,6 +393,16 @@ func (s *spawner) launch(ctx context.Context, p *personal) error {
 	return p.learn()
 }
 
+// launches notes that the server is being started, or how that ended.
+func (p *personal) launches(now bool, err error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.launching, p.failed = now, ""
+	if err != nil && !problem.Is(err, problem.Timeout) && !problem.Is(err, problem.Canceled) {
+		p.failed = api.ErrorText(err)
+	}
+}
+
 // exec starts the process. Its end is sent to the channel.
 func (s *spawner) exec(p *personal) (<-chan error, error) {
 	name := filepath.Join(p.dir, notebookLog)
@@ -242,11 +416,8 @@ func (s *spawner) exec(p *personal) (<-chan error, error) {
 		return nil, problem.WrapAs(problem.Unavailable, err, "opening the notebook server's log")
 	}
 	defer log.Close()
-	argv := append(slices.Clone(s.command[1:]), filepath.Join(s.files, "users", p.user),
-		"--socket", filepath.Join(p.dir, socketFile), "--data", p.dir, "--user", p.user,
-		"--base-url", s.base+"/user/"+p.user+"/", "--idle", s.idle.String())
 	// No context: the process is to outlive the platform.
-	cmd := exec.Command(s.command[0], argv...) //nolint:noctx // see above
+	cmd := exec.Command(s.command[0], s.arguments(p)...) //nolint:noctx // see above
 	cmd.Stdout, cmd.Stderr = log, log
 	cmd.Dir = p.dir
 	cmd.Env = slices.DeleteFunc(os.Environ(), func(v string) bool { return strings.HasPrefix(v, "QUIRE_TOKEN=") })
@@ -271,7 +442,7 @@ func (p *personal) known() bool {
 
 // learn reads the server's secret, which it keeps from start to start.
 func (p *personal) learn() error {
-	data, err := os.ReadFile(filepath.Join(p.dir, "token"))
+	data, err := readPlain(filepath.Join(p.dir, "token"), maxSecret)
 	if err != nil {
 		return problem.WrapAs(problem.Unavailable, err, "reading the notebook server's secret")
 	}
@@ -283,7 +454,7 @@ func (p *personal) learn() error {
 
 // answers reports whether the server takes connections.
 func (p *personal) answers(ctx context.Context) bool {
-	conn, err := dialSocket(ctx, filepath.Join(p.dir, socketFile))
+	conn, err := socket.Dial(ctx, filepath.Join(p.dir, socketFile))
 	if err != nil {
 		return false
 	}
@@ -297,7 +468,7 @@ func (p *personal) released(ctx context.Context) error {
 	tick := time.NewTicker(lookEvery)
 	defer tick.Stop()
 	for {
-		lock, err := os.OpenFile(filepath.Join(p.dir, "lock"), os.O_RDWR|os.O_CREATE, 0o600)
+		lock, err := openLock(filepath.Join(p.dir, "lock"))
 		if err != nil {
 			return problem.WrapAs(problem.Unavailable, err, "looking for the notebook server")
 		}
@@ -340,7 +511,7 @@ func (p *personal) stop(ctx context.Context) error {
 	if !p.answers(ctx) {
 		return nil
 	}
-	base, err := os.ReadFile(filepath.Join(p.dir, baseFile))
+	base, err := readPlain(filepath.Join(p.dir, baseFile), maxBase)
 	if err != nil {
 		return problem.WrapAs(problem.Unavailable, err, "stopping the notebook server")
 	}
@@ -355,58 +526,13 @@ func (p *personal) stop(ctx context.Context) error {
 	return p.released(ctx)
 }
 
-// A notebookStatus says how a person's notebook server is.
-type notebookStatus struct {
-	Running      bool      `json:"running"`
-	URL          string    `json:"url"`
-	Started      time.Time `json:"started,omitzero"`
-	LastActivity time.Time `json:"lastActivity,omitzero"`
-	Connections  int       `json:"connections"`
-	Kernels      int       `json:"kernels"`
-	Ended        string    `json:"ended,omitempty"` // why it ended, when it does not run
-}
-
-// status looks at a server without starting it.
-func (s *spawner) status(ctx context.Context, p *personal) (notebookStatus, error) {
-	st := notebookStatus{URL: s.base + "/user/" + p.user + "/"}
-	if !p.answers(ctx) {
-		st.Ended = p.reason()
-		return st, nil
-	}
-	if err := p.learn(); err != nil {
-		return st, err
-	}
-	res, err := p.ask(ctx, http.MethodGet, s.base, "/api/status")
-	if err != nil {
-		return st, err
-	}
-	defer res.Body.Close()
-	var answer struct {
-		Started      time.Time `json:"started"`
-		LastActivity time.Time `json:"last_activity"`
-		Connections  int       `json:"connections"`
-		Kernels      int       `json:"kernels"`
-	}
-	if err := json.NewDecoder(io.LimitReader(res.Body, 64<<10)).Decode(&answer); err != nil {
-		return st, problem.WrapAs(problem.Unavailable, err, "reading how the notebook server is")
-	}
-	st.Running, st.Started, st.LastActivity = true, answer.Started, answer.LastActivity
-	st.Connections, st.Kernels = answer.Connections, answer.Kernels
-	return st, nil
-}
-
 // reason is why the server ended, "" when it did not say.
 func (p *personal) reason() string {
-	f, err := os.Open(filepath.Join(p.dir, endedFile))
+	text, err := readPlain(filepath.Join(p.dir, endedFile), maxEndedText)
 	if err != nil {
 		return ""
 	}
-	defer f.Close()
-	text, err := io.ReadAll(io.LimitReader(f, maxEndedText))
-	if err != nil {
-		return ""
-	}
-	return string(text)
+	return strings.ToValidUTF8(string(text), "\uFFFD")
 }
 
 // follow makes versions of what the server saves, as it saves, until it ends. It
@@ -448,8 +574,17 @@ func (s *spawner) listen(ctx context.Context, p *personal) error {
 	defer res.Body.Close()
 	owner := auth.User{Name: p.user}
 	lines := bufio.NewScanner(res.Body)
+	event := ""
 	for lines.Scan() {
+		if name, ok := strings.CutPrefix(lines.Text(), "event: "); ok {
+			event = name
+			continue
+		}
 		path, ok := strings.CutPrefix(lines.Text(), "data: ")
+		if ok && event == "idle" {
+			s.heed(ctx, p, path)
+			continue
+		}
 		if !ok || !strings.HasPrefix(path, "users/"+p.user+"/") {
 			continue
 		}

@@ -112,7 +112,7 @@ func (v *victim) endNotebookServer() {
 // all that it prints is there for who comes back.
 func TestNotebookServerOutlivesThePlatform(t *testing.T) {
 	t.Parallel()
-	v := newVictim(t)
+	v := newVictimIn(t, "", "compute: process") // the fake kernel is this machine's
 	v.patience = 40 * time.Second
 	v.start()
 	t.Cleanup(v.endNotebookServer)
@@ -155,7 +155,7 @@ func TestNotebookServerOutlivesThePlatform(t *testing.T) {
 // reason, and start anew for the next request.
 func TestIdleNotebookServerEnds(t *testing.T) {
 	t.Parallel()
-	v := newVictimIn(t, "", "notebookIdle: 500ms")
+	v := newVictimIn(t, "", "notebookIdle: 500ms", "compute: process")
 	v.patience = 40 * time.Second
 	v.start()
 	t.Cleanup(v.endNotebookServer)

@@ -1,12 +1,16 @@
 package server
 
 import (
+	"bytes"
 	"crypto/rand"
+	"encoding/json"
+	"fmt"
 	"log/slog"
 	"net/http"
 	"net/http/httputil"
 	"net/url"
 	"strings"
+	"time"
 
 	"quire/internal/api"
 	"quire/internal/auth"
@@ -45,6 +49,18 @@ func (s *Server) registerNotebooks(rt *api.Router) {
 	rt.Handle("GET "+own, api.Policy{Access: api.SignedIn, QueryToken: true, Doc: api.Doc{
 		Summary: "How a person's notebook server is; it is not started", Response: notebookStatus{},
 	}}, p.status)
+	rt.Handle("GET "+own+"/events", api.Policy{Access: api.SignedIn, Doc: api.Doc{
+		Summary: "How a person's notebook server is, as server-sent events: now, and when it changes",
+	}}, p.events)
+	rt.Handle("POST "+own, api.Policy{Access: api.SignedIn, QueryToken: true, Doc: api.Doc{
+		Summary: "Start one's own notebook server, in a container of a size; what is left out is as before", Request: serverRequest{}, Response: notebookStatus{},
+	}}, p.start)
+	rt.Handle("POST "+own+"/restart", api.Policy{Access: api.SignedIn, QueryToken: true, Doc: api.Doc{
+		Summary: "Save what is open, end the kernels, and start one's own notebook server anew, perhaps in another size", Request: serverRequest{}, Response: restarted{},
+	}}, p.restart)
+	rt.Handle("POST "+own+"/extend", api.Policy{Access: api.SignedIn, QueryToken: true, Doc: api.Doc{
+		Summary: "Keep an idle notebook server for so long from now", Request: extendRequest{}, Response: activity{},
+	}}, p.extend)
 	rt.Handle("DELETE "+own, api.Policy{Access: api.SignedIn, QueryToken: true, Doc: api.Doc{
 		Summary: "Stop a person's notebook server, with its kernels", Status: http.StatusNoContent,
 	}}, p.stop)
@@ -114,20 +130,155 @@ func (n notebookRoutes) stop(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	select {
-	case p.turn <- struct{}{}:
-		defer func() { <-p.turn }()
-	case <-r.Context().Done():
-		return r.Context().Err()
-	}
-	if err := p.stop(r.Context()); err != nil {
+	back, err := p.hold(r.Context())
+	if err != nil {
 		return err
 	}
+	defer back()
 	u, _ := auth.UserFrom(r.Context())
+	if err := n.spawner.end(r.Context(), p, u.Name+" stopped it"); err != nil {
+		return err
+	}
 	n.spawner.log.LogAttrs(r.Context(), slog.LevelInfo, "notebook server stopped", slog.String("user", p.user), slog.String("by", u.Name))
 	w.WriteHeader(http.StatusNoContent)
 	return nil
 }
+
+// readAsked reads what is asked of a server; no body asks for nothing.
+func readAsked(r *http.Request, v any) error {
+	if r.ContentLength == 0 {
+		return nil
+	}
+	return api.ReadJSON(r, v)
+}
+
+func (n notebookRoutes) start(w http.ResponseWriter, r *http.Request) error {
+	name, err := n.own(r)
+	if err != nil {
+		return err
+	}
+	var ask serverRequest
+	if err := readAsked(r, &ask); err != nil {
+		return err
+	}
+	if err := n.spawner.begin(r.Context(), name, ask); err != nil {
+		return err
+	}
+	st, err := n.spawner.status(r.Context(), n.spawner.of(name))
+	if err != nil {
+		return err
+	}
+	return api.WriteJSON(w, http.StatusOK, st)
+}
+
+// restarted is what came of a restart.
+type restarted struct {
+	KernelsEnded int            `json:"kernelsEnded"` // with their variables
+	Message      string         `json:"message"`
+	Server       notebookStatus `json:"server"`
+}
+
+func (n notebookRoutes) restart(w http.ResponseWriter, r *http.Request) error {
+	name, err := n.own(r)
+	if err != nil {
+		return err
+	}
+	var ask serverRequest
+	if err := readAsked(r, &ask); err != nil {
+		return err
+	}
+	kernels, err := n.spawner.again(r.Context(), name, ask)
+	if err != nil {
+		return err
+	}
+	out := restarted{KernelsEnded: kernels, Message: kernelsEnded(kernels)}
+	if out.Server, err = n.spawner.status(r.Context(), n.spawner.of(name)); err != nil {
+		return err
+	}
+	return api.WriteJSON(w, http.StatusOK, out)
+}
+
+// kernelsEnded says what a restart cost.
+func kernelsEnded(n int) string {
+	switch n {
+	case 0:
+		return "What was open is saved. No kernel ran."
+	case 1:
+		return "What was open is saved. 1 kernel ended, and its variables are gone: run its cells again."
+	}
+	return fmt.Sprintf("What was open is saved. %d kernels ended, and their variables are gone: run their cells again.", n)
+}
+
+type extendRequest struct {
+	Minutes int64 `json:"minutes"` // 1 to 1440; 0 is 60
+}
+
+func (q extendRequest) duration() (time.Duration, error) {
+	if q.Minutes == 0 {
+		q.Minutes = 60
+	}
+	if q.Minutes < 0 || q.Minutes > int64(maxExtend/time.Minute) {
+		return 0, problem.New(problem.Invalid, "minutes: want 1 to %d", int64(maxExtend/time.Minute))
+	}
+	return time.Duration(q.Minutes) * time.Minute, nil
+}
+
+func (n notebookRoutes) extend(w http.ResponseWriter, r *http.Request) error {
+	p, err := n.managed(r)
+	if err != nil {
+		return err
+	}
+	var ask extendRequest
+	if err := readAsked(r, &ask); err != nil {
+		return err
+	}
+	d, err := ask.duration()
+	if err != nil {
+		return err
+	}
+	a, err := n.spawner.extend(r.Context(), p, d)
+	if err != nil {
+		return err
+	}
+	return api.WriteJSON(w, http.StatusOK, a)
+}
+
+// events sends how a server is, at once and when it has changed.
+func (n notebookRoutes) events(w http.ResponseWriter, r *http.Request) error {
+	p, err := n.managed(r)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := n.rt.Streaming(r.Context())
+	defer cancel()
+	stream := api.NewEventStream(w)
+	defer stream.Close()
+	tick := time.NewTicker(statusEvery)
+	defer tick.Stop()
+	var last []byte
+	for {
+		news := p.changed()
+		st, err := n.spawner.status(ctx, p)
+		if err == nil {
+			data, err := json.Marshal(st)
+			if err == nil && !bytes.Equal(data, last) {
+				if stream.Send("", "server", data) != nil {
+					return nil // whoever watched is gone
+				}
+				last = data
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-news:
+		case <-tick.C:
+		}
+	}
+}
+
+// statusEvery is how often a server is looked at while somebody watches.
+const statusEvery = time.Second
 
 // home leads to the editor.
 func (n notebookRoutes) home(w http.ResponseWriter, r *http.Request) error {
@@ -140,9 +291,12 @@ func (n notebookRoutes) home(w http.ResponseWriter, r *http.Request) error {
 }
 
 // loginPage leads to the platform's, with the cookie that Jupyter's clients prove
-// themselves with.
+// themselves with. Programs look for the cookie in an answer that is no redirect.
 func (n notebookRoutes) loginPage(w http.ResponseWriter, r *http.Request) error {
 	n.giveXSRF(w, r)
+	if !strings.Contains(r.Header.Get("Accept"), "text/html") {
+		return api.WriteJSON(w, http.StatusOK, map[string]string{"message": "POST the access token here as password"})
+	}
 	http.Redirect(w, r, n.rt.URL("/login")+"?next="+url.QueryEscape(n.rt.URL("/user/"+url.PathEscape(r.PathValue("user"))+"/")), http.StatusFound)
 	return nil
 }
@@ -208,12 +362,25 @@ func (n notebookRoutes) exchange(w http.ResponseWriter, r *http.Request) bool {
 	return true
 }
 
-// page is a page of the notebook server.
+// page is a page of the notebook server. Who looks at it in a browser sees how the
+// start goes, where that takes long.
 func (n notebookRoutes) page(w http.ResponseWriter, r *http.Request) error {
-	if _, err := n.own(r); err != nil || n.exchange(w, r) {
+	name, err := n.own(r)
+	if err != nil || n.exchange(w, r) {
 		return err
 	}
-	return n.pass(w, r)
+	if !strings.Contains(r.Header.Get("Accept"), "text/html") {
+		return n.pass(w, r)
+	}
+	p, err := n.spawner.soon(r.Context(), name)
+	if err != nil {
+		return err
+	}
+	if p == nil {
+		http.Redirect(w, r, n.rt.URL("/compute/starting")+"?next="+url.QueryEscape(r.URL.RequestURI()), http.StatusSeeOther)
+		return nil
+	}
+	return n.proxy(w, r, p)
 }
 
 // pass hands a request on to the person's notebook server, with that server's
@@ -227,6 +394,11 @@ func (n notebookRoutes) pass(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
+	return n.proxy(w, r, p)
+}
+
+// proxy hands a request on to a server.
+func (n notebookRoutes) proxy(w http.ResponseWriter, r *http.Request, p *personal) error {
 	ctx, cancel := n.rt.Streaming(r.Context())
 	defer cancel()
 	var failed error

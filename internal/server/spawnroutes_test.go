@@ -6,13 +6,16 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
 	"quire/internal/auth"
+	"quire/internal/socket"
 )
 
 // token adds a user with a workspace and returns an access token of theirs.
@@ -87,7 +90,7 @@ func TestNotebookServerSeesNoSecretOfThePlatform(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	listener, err := listenSocket(filepath.Join(p.dir, socketFile))
+	listener, err := socket.Listen(filepath.Join(p.dir, socketFile))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -144,29 +147,6 @@ func TestNotebookServerSeesNoSecretOfThePlatform(t *testing.T) {
 	}
 }
 
-// TestSocketOfALongPath listens where the name of a socket has no room for its
-// path.
-func TestSocketOfALongPath(t *testing.T) {
-	t.Parallel()
-	dir := filepath.Join(t.TempDir(), strings.Repeat("long", 40))
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		t.Fatal(err)
-	}
-	path := filepath.Join(dir, socketFile)
-	for range 2 { // the second finds the first one's socket there
-		l, err := listenSocket(path)
-		if err != nil {
-			t.Fatal(err)
-		}
-		conn, err := dialSocket(t.Context(), path)
-		if err != nil {
-			t.Fatal(err)
-		}
-		_ = conn.Close()
-		_ = l.Close()
-	}
-}
-
 // TestSavesOfANotebookServerAreVersions lets a server say what it saved: that is
 // a version before anybody looks at the file.
 func TestSavesOfANotebookServerAreVersions(t *testing.T) {
@@ -181,7 +161,7 @@ func TestSavesOfANotebookServerAreVersions(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	listener, err := listenSocket(filepath.Join(p.dir, socketFile))
+	listener, err := socket.Listen(filepath.Join(p.dir, socketFile))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -219,6 +199,69 @@ func TestSavesOfANotebookServerAreVersions(t *testing.T) {
 			if time.Now().After(deadline) {
 				t.Fatalf("save %d is no version: %+v %v", n+1, head.Version, err)
 			}
+		}
+	}
+}
+
+// TestStartThatTakesLongIsShown: who opens a notebook server in a browser before it
+// answers sees how its start goes, and why it failed.
+func TestStartThatTakesLongIsShown(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.spawn.house = nil // jobs do not run here
+	own := filepath.Join(b.data("notebooks"), "ann")
+	if err := os.MkdirAll(own, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	pipe := filepath.Join(own, "pipe")
+	if err := syscall.Mkfifo(pipe, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	goOn, err := os.OpenFile(pipe, os.O_RDWR, 0) // keeps what is written until it is read
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer goOn.Close()
+	b.spawn.command = []string{"/bin/sh", "-c", "read x <" + pipe + "; exit 3", "notebook"}
+	open := func(path string) *httptest.ResponseRecorder {
+		return b.do("GET", path, map[string]string{"Authorization": "token " + b.token, "Accept": "text/html"})
+	}
+	w := open("/user/ann/lab/tree/a.ipynb?x=1")
+	where := w.Header().Get("Location")
+	if w.Code != http.StatusSeeOther || where != "/compute/starting?next=%2Fuser%2Fann%2Flab%2Ftree%2Fa.ipynb%3Fx%3D1" {
+		t.Fatalf("%d %q %s", w.Code, where, w.Body)
+	}
+	if w = open(where); w.Code != http.StatusOK || !strings.Contains(w.Body.String(), "It is starting") ||
+		!strings.Contains(w.Body.String(), `href="/user/ann/lab/tree/a.ipynb?x=1"`) || !strings.Contains(w.Body.String(), "events?next=%2Fuser%2Fann%2Flab%2Ftree%2Fa.ipynb%3Fx%3D1") {
+		t.Errorf("while it starts: %d %s", w.Code, w.Body)
+	}
+	if _, err := goOn.WriteString("go\n"); err != nil {
+		t.Fatal(err)
+	}
+	for deadline := time.Now().Add(30 * time.Second); !strings.Contains(w.Body.String(), "It did not start"); w = open(where) {
+		if time.Now().After(deadline) {
+			t.Fatalf("after it failed: %s", w.Body)
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+	if text := w.Body.String(); !strings.Contains(text, "Try again") || strings.Contains(text, "data-stream") {
+		t.Errorf("after it failed: %s", text)
+	}
+
+	listener, err := socket.Listen(filepath.Join(own, socketFile))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(own, "token"), []byte("secret\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	fake := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "{}") })}
+	served := make(chan error, 1)
+	go func() { served <- fake.Serve(listener) }()
+	t.Cleanup(func() { _ = fake.Close(); <-served })
+	for next, want := range map[string]string{"/user/ann/lab": "/user/ann/lab", "//evil": "/", "https:evil": "/"} {
+		if w := open("/compute/starting?next=" + url.QueryEscape(next)); w.Code != http.StatusSeeOther || w.Header().Get("Location") != want {
+			t.Errorf("a server that answers, to %s: %d %q", next, w.Code, w.Header().Get("Location"))
 		}
 	}
 }

@@ -7,8 +7,10 @@ import (
 	"context"
 	"database/sql"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"maps"
 	"net/http"
 	"os"
@@ -142,6 +144,12 @@ func copySparse(from, to string) error {
 		return err
 	}
 	defer in.Close()
+	// A new file each time: while anybody holds the mount of an earlier copy, such
+	// as a container that was started meanwhile, mount would find that file on its
+	// loop device and show the earlier copy again.
+	if err := os.Remove(to); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
 	out, err := os.Create(to)
 	if err != nil {
 		return err
@@ -250,6 +258,7 @@ func TestPowerLoss(t *testing.T) {
 	source.format()
 	source.mount()
 	v := newVictimIn(t, source.at)
+	v.patience = time.Minute // nothing but the machine keeps it waiting
 	v.start()
 	v.addRunNotebooks()
 	syscall.Sync()

@@ -24,7 +24,8 @@ const LargeOutput = 2 << 20
 
 var blobName = regexp.MustCompile(`^[0-9a-f]{64}$`)
 
-// blobs keeps large outputs, each once, by the hash of its JSON.
+// blobs keeps large outputs, each once, by the hash of its JSON. With nil they
+// stay where they are.
 type blobs struct{ root *os.Root }
 
 // put keeps data and returns its hash. When it returns, data is on the disk.
@@ -65,7 +66,7 @@ func (b *blobs) get(hash string) ([]byte, error) {
 // shrink returns what the document holds of an output: itself, or a short one
 // that refers to it when it is large.
 func (b *blobs) shrink(o *notebook.Output) (*notebook.Output, error) {
-	if o.Type != notebook.DisplayData && o.Type != notebook.ExecuteResult {
+	if b == nil || o.Type != notebook.DisplayData && o.Type != notebook.ExecuteResult {
 		return o, nil
 	}
 	size := 0
@@ -108,6 +109,9 @@ func reference(o *notebook.Output) string {
 
 // expandAll returns the notebook with its large outputs in place.
 func (b *blobs) expandAll(nb *notebook.Notebook) (*notebook.Notebook, error) {
+	if b == nil {
+		return nb, nil
+	}
 	full := *nb
 	full.Cells = slices.Clone(nb.Cells)
 	for i, c := range nb.Cells {

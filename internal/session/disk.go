@@ -19,15 +19,27 @@ const maxFile = 256 << 20
 // else's save was made from.
 const candidates = 12
 
-// newest returns the newest version of a file, and older ones behind it. A file
-// that is not there is an error of kind NotFound.
+// newest returns the newest version of a file, and older ones behind it, without
+// those that are beside the line. A file that is not there is an error of kind
+// NotFound.
 func newest(ctx context.Context, cfg *Config, path string, older int) ([]contents.Version, error) {
 	if _, err := cfg.Volume.Stat(ctx, cfg.User, path); err != nil {
 		return nil, err
 	}
-	versions, err := cfg.Volume.Versions(ctx, cfg.User, path, 0, 1+older)
-	if err != nil {
-		return nil, err
+	var versions []contents.Version
+	for before := int64(0); len(versions) <= older; {
+		page, err := cfg.Volume.Versions(ctx, cfg.User, path, before, 1+older)
+		if err != nil {
+			return nil, err
+		}
+		for _, v := range page {
+			if before = v.Number; !v.Cause.Aside() {
+				versions = append(versions, v)
+			}
+		}
+		if len(page) <= older {
+			break
+		}
 	}
 	if len(versions) == 0 {
 		return nil, problem.New(problem.TooLarge, "%s is too large to be edited by several people at once", path)
@@ -86,20 +98,23 @@ type sighting struct {
 func (r *Room) check() {
 	r.atDisk = true
 	path, version, base, cfg := r.path, r.version, r.paper, r.cfg
+	sure := r.from != "" && r.from == r.hash
+	r.from = ""
 	r.disk.Go(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 		defer cancel()
-		seen, err := sight(ctx, cfg, path, version, base)
+		seen, err := sight(ctx, cfg, path, version, base, sure)
 		r.postAlways(func() {
 			r.atDisk = false
-			r.seen(seen, err)
+			r.seen(seen, path, err)
 			r.atTheDisk(r.cfg.Now())
 		})
 	})
 }
 
-// sight returns what somebody else saved, nil when nobody did.
-func sight(ctx context.Context, cfg *Config, path string, version int64, base paper) (*sighting, error) {
+// sight returns what somebody else saved, nil when nobody did. sure says that it
+// was made from base.
+func sight(ctx context.Context, cfg *Config, path string, version int64, base paper, sure bool) (*sighting, error) {
 	versions, err := newest(ctx, cfg, path, candidates)
 	if err != nil || versions[0].Number == version {
 		return nil, err
@@ -113,6 +128,10 @@ func sight(ctx context.Context, cfg *Config, path string, version int64, base pa
 		s.err = err
 		return s, nil //nolint:nilerr // it is told in the room
 	}
+	if sure {
+		s.candidates, s.given = []paper{base}, true
+		return s, nil
+	}
 	given := slices.DeleteFunc(cfg.Volume.Seen(path), func(n int64) bool { return n >= versions[0].Number })
 	s.given = versions[0].Cause == contents.Saved && len(given) > 0
 	var from []int64
@@ -120,7 +139,7 @@ func sight(ctx context.Context, cfg *Config, path string, version int64, base pa
 		from = given
 	} else {
 		for _, v := range versions[1:] {
-			if v.Number <= version && v.Cause != contents.Refused {
+			if v.Number <= version {
 				from = append(from, v.Number)
 			}
 		}
@@ -145,9 +164,14 @@ func sight(ctx context.Context, cfg *Config, path string, version int64, base pa
 }
 
 // seen takes in what check found.
-func (r *Room) seen(s *sighting, err error) {
+func (r *Room) seen(s *sighting, path string, err error) {
+	missing := problem.Is(err, problem.NotFound)
+	if !missing {
+		r.missing = time.Time{}
+	}
 	switch {
-	case problem.Is(err, problem.NotFound):
+	case missing && !r.gone(path):
+	case missing:
 		r.err = &Refusal{Code: codeNotFound, Reason: "the file was deleted", Err: err}
 	case err != nil:
 		r.cfg.Log.LogAttrs(context.Background(), slog.LevelWarn, "the file of a live document cannot be looked at",
@@ -162,6 +186,24 @@ func (r *Room) seen(s *sighting, err error) {
 	default:
 		r.mergeSeen(s)
 	}
+}
+
+// missingGrace is how long a file must be missing before it counts as deleted: a
+// room may hear of a new name a moment after the file has it.
+const missingGrace = time.Second
+
+// gone reports whether the file that was not found at path is deleted, as far as
+// can be told now. The next look tells more.
+func (r *Room) gone(path string) bool {
+	now := r.cfg.Now()
+	if path != r.path {
+		r.missing = time.Time{}
+		return false
+	}
+	if r.missing.IsZero() {
+		r.missing = now
+	}
+	return now.Sub(r.missing) >= missingGrace
 }
 
 // mergeSeen merges what somebody else saved.

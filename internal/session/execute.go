@@ -30,6 +30,7 @@ const (
 	orderWait    = 5 * time.Second       // for a request that is to come before
 	afterRun     = 5 * time.Second       // a kernel is listened to for late output
 	maxDisplays  = 10_000
+	maxShown     = 50       // outputs of a cell that the kernel can still change after a restart of the server
 	maxCellBytes = 64 << 20 // of stream text in one cell
 )
 
@@ -40,6 +41,9 @@ type Kernel interface {
 	Next(ctx context.Context) (*wire.Message, error)
 	// Send sends a message on the shell channel.
 	Send(ctx context.Context, m *wire.Message) error
+	// Committed says that all messages up to that one are in the document's log;
+	// see wire.Message.Seq.
+	Committed(seq uint64)
 	// Leave ends the connection, not the kernel.
 	Leave()
 }
@@ -56,6 +60,7 @@ type ExecuteRequest struct {
 	Kernel  string // its id
 	Connect func(context.Context) (Kernel, error)
 	Cells   []CellRef
+	Stdin   bool   // whoever asks can answer a question of a cell
 	ID      string // a request that comes again with one id runs once; may be empty
 	After   string // the id of the request that must have come before; may be empty
 }
@@ -83,7 +88,14 @@ type queue struct {
 	poke     chan struct{}
 
 	waiting []*cellRun
+	// What is not marked in the log yet; see logMark.
+	reset    bool
+	added    []*cellRun
+	accepted []string
+
 	current *cellRun
+	resumed bool                // current ran before the server was started anew
+	seq     uint64              // the last message that is in the document
 	parents map[string]*cellRun // cells by the id of their request, for late output
 	recent  []string            // keys of parents, oldest first
 }
@@ -93,11 +105,17 @@ type cellRun struct {
 	cell    string // its id
 	request string // msg_id
 	queued  time.Time
+	began   time.Time
+	stdin   bool          // a question can be answered
+	asked   *wire.Message // the question that waits for an answer
 	waiters []chan error
 	timing  map[string]any
 	failed  bool
-	clear   bool  // before the next output
-	bytes   int64 // of stream text
+	replied bool    // the reply has come
+	idle    bool    // so has the kernel's word that it was all
+	shown   []shown // outputs that the kernel can change
+	clear   bool    // before the next output
+	bytes   int64   // of stream text
 }
 
 // running reports whether cells run or wait.
@@ -227,15 +245,26 @@ func (r *Room) cell(id string) *ydoc.Map {
 	return nil
 }
 
+// newQueue makes and starts a queue.
 func (r *Room) newQueue(id string, k Kernel) *queue {
-	ctx, cancel := context.WithCancel(context.Background())
+	q := r.makeQueue(id, k)
+	q.start()
+	return q
+}
+
+func (r *Room) makeQueue(id string, k Kernel) *queue {
 	q := &queue{
-		room: r, kernelID: id, kernel: k, cancel: cancel, done: make(chan struct{}),
+		room: r, kernelID: id, kernel: k, done: make(chan struct{}),
 		poke: make(chan struct{}, 1), parents: map[string]*cellRun{},
 	}
 	r.queues[id] = q
-	go q.run(ctx)
 	return q
+}
+
+func (q *queue) start() {
+	ctx, cancel := context.WithCancel(context.Background())
+	q.cancel = cancel
+	go q.run(ctx)
 }
 
 // enqueue puts cells behind those that wait.
@@ -243,21 +272,22 @@ func (r *Room) enqueue(q *queue, req ExecuteRequest, finished chan error) error 
 	if len(q.waiting)+len(req.Cells) > maxQueue {
 		return problem.New(problem.TooLarge, "%d cells wait for the kernel already", len(q.waiting))
 	}
-	r.doc.Transact(nil, func() {
+	for i, ref := range req.Cells {
+		run := &cellRun{cell: ref.ID, request: uuid.NewString(), queued: r.cfg.Now(), stdin: req.Stdin, timing: map[string]any{}}
+		if finished != nil && i == len(req.Cells)-1 {
+			run.waiters = append(run.waiters, finished)
+		}
+		q.waiting, q.added = append(q.waiting, run), append(q.added, run)
+	}
+	if req.ID != "" {
+		r.remember(req.ID)
+		q.accepted = append(q.accepted, req.ID)
+	}
+	q.marking(func() {
 		for _, ref := range req.Cells {
 			r.cell(ref.ID).Set("execution_state", stateRunning)
 		}
 	})
-	for i, ref := range req.Cells {
-		run := &cellRun{cell: ref.ID, request: uuid.NewString(), queued: r.cfg.Now(), timing: map[string]any{}}
-		if finished != nil && i == len(req.Cells)-1 {
-			run.waiters = append(run.waiters, finished)
-		}
-		q.waiting = append(q.waiting, run)
-	}
-	if req.ID != "" {
-		r.remember(req.ID)
-	}
 	select {
 	case q.poke <- struct{}{}:
 	default:
@@ -318,6 +348,7 @@ func (q *queue) more(ctx context.Context) (more bool) {
 	err := q.room.do(ctx, func() error {
 		if more = len(q.waiting) > 0; !more {
 			delete(q.room.queues, q.kernelID)
+			q.marking(func() {})
 		}
 		return nil
 	})
@@ -330,8 +361,11 @@ var errNothingLeft = errors.New("nothing is left to run")
 func (q *queue) step(ctx context.Context, b *batch) error {
 	var next *cellRun
 	var message *wire.Message
+	replied, idle := false, false
 	err := q.room.do(ctx, func() error {
-		next, message = q.begin()
+		if next, message = q.begin(); next != nil {
+			replied, idle = next.replied, next.idle
+		}
 		return nil
 	})
 	if err != nil {
@@ -343,7 +377,7 @@ func (q *queue) step(ctx context.Context, b *batch) error {
 	if err := q.kernel.Send(ctx, message); err != nil {
 		return err
 	}
-	for replied, idle := false, false; !replied || !idle; {
+	for !replied || !idle {
 		m, err := q.next(ctx, b)
 		if err != nil {
 			q.commit(ctx, b, nil)
@@ -360,8 +394,11 @@ func (q *queue) step(ctx context.Context, b *batch) error {
 		b.add(m)
 	}
 	q.commit(ctx, b, next)
-	return nil
+	return q.tellWidgets(ctx)
 }
+
+// documentSession is the session of what rooms ask kernels.
+const documentSession = "quire-document"
 
 // listen takes what comes while no cell runs. It returns when there is one, or
 // with errNothingLeft when for a while there was none.
@@ -426,6 +463,13 @@ func isIdle(m *wire.Message) bool {
 
 // begin takes the next cell that waits and is still there.
 func (q *queue) begin() (*cellRun, *wire.Message) {
+	if q.resumed { // the kernel takes it once, also when it was sent before
+		q.resumed = false
+		if c := q.room.cell(q.current.cell); c != nil {
+			return q.current, q.request(q.current, c)
+		}
+		return q.current, q.request(q.current, nil)
+	}
 	for len(q.waiting) > 0 {
 		run := q.waiting[0]
 		q.waiting = q.waiting[1:]
@@ -434,34 +478,41 @@ func (q *queue) begin() (*cellRun, *wire.Message) {
 			q.room.answer(run, problem.New(problem.NotFound, "cell %s was deleted before it ran", run.cell))
 			continue
 		}
-		q.current = run
-		q.parents[run.request] = run
-		if q.recent = append(q.recent, run.request); len(q.recent) > 64 {
-			delete(q.parents, q.recent[0])
-			q.recent = q.recent[1:]
-		}
-		q.room.doc.Transact(nil, func() {
+		q.current, run.began = run, q.room.cfg.Now()
+		q.expect(run)
+		q.marking(func() {
 			if outputs := c.Array("outputs"); outputs != nil && outputs.Len() > 0 {
 				outputs.Delete(0, outputs.Len())
 			}
 			if c.String("execution_state") != stateRunning {
 				c.Set("execution_state", stateRunning)
 			}
+			q.room.tellRunning()
 		})
-		return run, &wire.Message{
-			Channel: wire.Shell,
-			Header: wire.Header{
-				MsgID: run.request, Session: "quire-document", Username: q.room.cfg.User.Name,
-				Date: wire.FormatDate(q.room.cfg.Now()), MsgType: "execute_request", Version: wire.ProtocolVersion,
-			},
-			Metadata: mustJSON(map[string]any{"cellId": run.cell}),
-			Content: mustJSON(map[string]any{
-				"code": c.Text("source").String(), "silent": false, "store_history": true,
-				"user_expressions": map[string]any{}, "allow_stdin": false, "stop_on_error": true,
-			}),
-		}
+		return run, q.request(run, c)
 	}
 	return nil, nil
+}
+
+// request is the message that asks the kernel for a run. A cell that is gone
+// meanwhile runs nothing.
+func (q *queue) request(run *cellRun, c *ydoc.Map) *wire.Message {
+	code := ""
+	if c != nil {
+		code = c.Text("source").String()
+	}
+	return &wire.Message{
+		Channel: wire.Shell,
+		Header: wire.Header{
+			MsgID: run.request, Session: documentSession, Username: q.room.cfg.User.Name,
+			Date: wire.FormatDate(q.room.cfg.Now()), MsgType: "execute_request", Version: wire.ProtocolVersion,
+		},
+		Metadata: mustJSON(map[string]any{"cellId": run.cell}),
+		Content: mustJSON(map[string]any{
+			"code": code, "silent": false, "store_history": true,
+			"user_expressions": map[string]any{}, "allow_stdin": run.stdin, "stop_on_error": true,
+		}),
+	}
 }
 
 // A batch is messages that are brought into the document together.
@@ -488,8 +539,10 @@ func (q *queue) commit(ctx context.Context, b *batch, done *cellRun) {
 		return
 	}
 	committed := make(chan struct{})
+	var seq uint64
 	err := q.room.post(ctx, func() {
-		q.room.doc.Transact(nil, func() {
+		q.marking(func() {
+			messages = q.fresh(messages)
 			for i := 0; i < len(messages); i++ {
 				i = q.take(messages, i)
 			}
@@ -497,6 +550,7 @@ func (q *queue) commit(ctx context.Context, b *batch, done *cellRun) {
 				q.finish(done)
 			}
 		})
+		seq = q.seq
 		q.room.after = append(q.room.after, func() { close(committed) })
 	})
 	if err != nil {
@@ -504,9 +558,20 @@ func (q *queue) commit(ctx context.Context, b *batch, done *cellRun) {
 	}
 	select {
 	case <-committed:
+		q.kernel.Committed(seq)
 	case <-q.room.closed:
 	case <-ctx.Done():
 	}
+}
+
+// fresh drops messages that are in the document already, which come again after
+// the server was killed.
+func (q *queue) fresh(messages []*wire.Message) []*wire.Message {
+	return slices.DeleteFunc(messages, func(m *wire.Message) bool {
+		again := m.Seq > 0 && m.Seq <= q.seq
+		q.seq = max(q.seq, m.Seq)
+		return again
+	})
 }
 
 // committed is called when all that changed is on the disk and was sent.
@@ -538,6 +603,15 @@ func (q *queue) take(messages []*wire.Message, i int) int {
 		q.updateDisplay(m)
 		return i
 	}
+	switch m.Type() {
+	case "comm_open", "comm_msg":
+		q.followWidget(m)
+		return i
+	case "stream", "display_data", "execute_result", "error", "clear_output":
+		if q.capture(m) {
+			return i
+		}
+	}
 	if run == nil {
 		return i
 	}
@@ -558,12 +632,14 @@ func (q *queue) take(messages []*wire.Message, i int) int {
 		}
 	case "execute_input":
 		q.input(run, m)
+	case "input_request":
+		q.ask(run, m)
 	case "execute_reply":
 		var reply struct {
 			Status string `json:"status"`
 		}
 		_ = m.Decode(&reply) // a reply that cannot be read has not said "ok"
-		run.failed = reply.Status != "ok"
+		run.failed, run.replied = reply.Status != "ok", true
 		run.timing["shell.execute_reply"] = messageTime(m)
 	case "status":
 		var s struct {
@@ -571,6 +647,7 @@ func (q *queue) take(messages []*wire.Message, i int) int {
 		}
 		if m.Decode(&s) == nil && (s.State == "busy" || s.State == stateIdle) {
 			run.timing["iopub.status."+s.State] = messageTime(m)
+			run.idle = run.idle || s.State == stateIdle
 		}
 	}
 	return i
@@ -615,7 +692,7 @@ func (q *queue) outputs(run *cellRun) *ydoc.Array {
 }
 
 func (q *queue) clear(run *cellRun) {
-	run.bytes = 0
+	run.bytes, run.shown = 0, nil
 	if c := q.room.cell(run.cell); c != nil {
 		if outputs := c.Array("outputs"); outputs != nil {
 			outputs.Delete(0, outputs.Len())
@@ -691,6 +768,9 @@ func (q *queue) output(run *cellRun, m *wire.Message) {
 		}
 		live := slices.DeleteFunc(r.displays[id], func(m *ydoc.Map) bool { return !m.Live() })
 		r.displays[id] = append(live, at)
+		if len(run.shown) < maxShown {
+			run.shown = append(run.shown, shown{id, outputs.Len() - 1})
+		}
 	}
 }
 
@@ -728,6 +808,8 @@ func (q *queue) updateDisplay(m *wire.Message) {
 func (q *queue) finish(run *cellRun) {
 	r := q.room
 	q.current = nil
+	q.answered(run)
+	r.tellRunning()
 	if c := r.cell(run.cell); c != nil {
 		c.Set("execution_state", stateIdle)
 		if md := c.Map("metadata"); md != nil {
@@ -753,7 +835,7 @@ func (q *queue) abort(why string) {
 		}
 		q.room.answer(run, problem.New(problem.Canceled, "cell %s did not run: %s", run.cell, why))
 	}
-	q.waiting = nil
+	q.waiting, q.added, q.reset = nil, nil, true
 }
 
 // gone ends a queue whose kernel is gone.
@@ -762,7 +844,7 @@ func (q *queue) gone(err error) {
 	delete(r.queues, q.kernelID)
 	r.cfg.Log.LogAttrs(context.Background(), slog.LevelWarn, "a kernel of a live document is gone",
 		slog.String("path", r.path), slog.String("err", err.Error()))
-	r.doc.Transact(nil, func() {
+	q.marking(func() {
 		if run := q.current; run != nil {
 			if outputs := q.outputs(run); outputs != nil {
 				insertOutput(outputs, outputs.Len(), failure("KernelDied", err.Error()))

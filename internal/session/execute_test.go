@@ -21,6 +21,7 @@ import (
 type direct struct{ *kernel.Kernel }
 
 func (d direct) Send(ctx context.Context, m *wire.Message) error { return d.SendMessage(ctx, m) }
+func (d direct) Committed(uint64)                                {}
 func (d direct) Leave()                                          {}
 
 // runner is a notebook with cells, a client and a kernel.
@@ -145,6 +146,20 @@ func TestExecute(t *testing.T) {
 		nb := r.notebook(t)
 		return len(nb.Cells[0].Outputs) == 4 && len(nb.Cells[3].Outputs) == 2 && nb.Cells[3].Outputs[1].Ename == "ValueError"
 	})
+}
+
+// TestOutputWidget: what a cell prints while an Output widget is in force is the
+// widget's, not the cell's.
+func TestOutputWidget(t *testing.T) {
+	t.Parallel()
+	hook := func(id string) string {
+		return `iopub comm_msg {"comm_id":"o","data":{"method":"update","state":{"msg_id":"` + id + `"}}}` + "\n"
+	}
+	r := startRunner(t, "print before\n"+hook("$PARENT")+"print inside\nresult 7\nclear\n"+hook("")+"print after", "print "+"next")
+	if err := r.run(t, r.request(0, 1)); err != nil {
+		t.Fatal(err)
+	}
+	r.waitFor("what is the cells'", func() bool { return r.outputs(0) == "stdout:before\nafter\n" && r.outputs(1) == "stdout:next\n" })
 }
 
 // TestExecuteWithoutClients: nobody is connected while the cell runs, and all of

@@ -35,6 +35,8 @@ const (
 	recordHead   = 'H' // a logHead
 	recordUpdate = 'U' // an update of the document
 	recordSaved  = 'S' // a logSaved
+	recordMark   = 'M' // a logMark
+	recordMarked = 'B' // a logMark, with its length before it, and the update that goes with it
 )
 
 // maxRecord bounds what is read into memory at once.
@@ -158,7 +160,7 @@ func (l *updateLog) flush() error {
 }
 
 // rewrite replaces the log by a short one that says the same.
-func (l *updateLog) rewrite(head logHead, state []byte, saved logSaved) error {
+func (l *updateLog) rewrite(head logHead, state []byte, saved logSaved, marks [][]byte) error {
 	fail := func(err error) error {
 		return problem.WrapAs(problem.Unavailable, err, "shortening the log of a document")
 	}
@@ -170,6 +172,9 @@ func (l *updateLog) rewrite(head logHead, state []byte, saved logSaved) error {
 	b := []byte(logMagic)
 	b = appendRecord(b, recordHead, mustJSON(head))
 	b = appendRecord(b, recordUpdate, state)
+	for _, mark := range marks {
+		b = appendRecord(b, recordMark, mark)
+	}
 	b = appendRecord(b, recordSaved, mustJSON(saved))
 	_, err = f.Write(b)
 	if err == nil {

@@ -27,6 +27,31 @@ func mergeOutside(d *ydoc.Doc, base, theirs *notebook.Notebook) (conflicts []str
 	return m.conflicts
 }
 
+// Merge returns the notebook ours with what theirs changed since base, matched
+// cell by cell, or what both have changed, in words: then nothing is merged. All
+// three are the bytes of files.
+func Merge(base, ours, theirs []byte) (merged []byte, conflicts []string, err error) {
+	from, err := notebookPaper{}.parse(base)
+	if err != nil {
+		return nil, nil, err
+	}
+	our, err := from.parse(ours)
+	if err != nil {
+		return nil, nil, err
+	}
+	their, err := from.parse(theirs)
+	if err != nil {
+		return nil, nil, err
+	}
+	d := ydoc.New(newClientID())
+	our.fill(d)
+	if conflicts = our.merge(d, their, []paper{from}, true); len(conflicts) > 0 {
+		return nil, conflicts, nil
+	}
+	merged, err = our.snapshot(d).bytes()
+	return merged, nil, err
+}
+
 type merging struct {
 	d            *ydoc.Doc
 	cells        *ydoc.Array

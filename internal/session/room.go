@@ -38,11 +38,14 @@ type Room struct {
 	awareness ydoc.Awareness
 	after     []func() // what is due when all that changed is on the disk
 
-	queues       map[string]*queue // of cells to run, by kernel
+	queues       map[string]*queue  // of cells to run, by kernel
+	mark         []byte             // goes into the log with the next change
+	marks        map[string]logMark // read from the log, by kernel
 	displays     map[string][]*ydoc.Map
-	order        int             // cells that ended here
-	requests     map[string]bool // ids of requests to run that were accepted
-	requestOrder []string        // the same, oldest first
+	widgets      map[string]*outputWidget // Output widgets of its kernels, by comm id
+	order        int                      // cells that ended here
+	requests     map[string]bool          // ids of requests to run that were accepted
+	requestOrder []string                 // the same, oldest first
 	expected     []expectation
 
 	path       string
@@ -56,7 +59,10 @@ type Room struct {
 	atDisk     bool      // a task is under way
 	look       bool      // the file may have changed outside
 	lookedAt   time.Time
+	missing    time.Time             // since when the file is not found where it should be; zero: it is there
 	waiting    []func(status string) // who asked for a save
+	heldUntil  time.Time             // somebody else writes the file until then
+	from       string                // hash of what their file was made from; "" is not known
 	emptySince time.Time
 	err        error // why the room ended by itself
 }
@@ -84,7 +90,7 @@ func (r *Room) watch() {
 	r.doc.Updated = func(update []byte, origin any) {
 		from, _ := origin.(*Peer)
 		if r.log != nil {
-			r.log.put(recordUpdate, update)
+			r.putUpdate(update)
 		}
 		r.out = append(r.out, change{update, from})
 	}
@@ -393,7 +399,7 @@ func (r *Room) idle(now time.Time) {
 func (r *Room) shorten() {
 	state, err := r.doc.Update(nil)
 	if err == nil && r.log.size > 2*int64(len(state))+4096 && len(r.log.wrap) == 0 {
-		err = r.log.rewrite(logHead{r.epoch}, state, logSaved{r.version})
+		err = r.log.rewrite(logHead{r.epoch}, state, logSaved{r.version}, r.liveMarks())
 	}
 	if err != nil {
 		r.cfg.Log.LogAttrs(context.Background(), slog.LevelWarn, "the log of a live document was not shortened",
@@ -404,7 +410,7 @@ func (r *Room) shorten() {
 // atTheDisk begins what is to be done with the file, one task at a time.
 func (r *Room) atTheDisk(now time.Time) {
 	switch {
-	case r.atDisk || r.quiet:
+	case r.atDisk || r.quiet || now.Before(r.heldUntil):
 	case r.look:
 		r.look, r.lookedAt = false, now
 		r.check()

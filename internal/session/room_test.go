@@ -630,7 +630,7 @@ func TestBaseIsWhatTheClientSaw(t *testing.T) {
 			b := setup(t)
 			b.save(t, sample)
 			loaded := b.file(t)
-			b.volume.Saw(nbPath, 1)
+			b.volume.Saw(nbPath, 0, 1)
 			c := b.connect(t, nil)
 			c.edit(func(cells *ydoc.Array) { cells.Map(2).Text("source").Replace("z = 'live and long'") })
 			waitFor(t, "the live edit in the file", func() bool { return strings.Contains(b.file(t), "'live and long'") })
@@ -639,7 +639,7 @@ func TestBaseIsWhatTheClientSaw(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				b.volume.Saw(nbPath, e.Version)
+				b.volume.Saw(nbPath, 0, e.Version)
 			}
 			b.save(t, strings.Replace(loaded, "z = 3", "z = 'plain'", 1))
 			c.waitFor("the merge", func() bool { _, ok := c.doc.Map(rootState).Get("merged"); return ok })

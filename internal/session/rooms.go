@@ -43,8 +43,11 @@ type Config struct {
 	IdleAfter time.Duration            // how long a room without clients stays; zero is 60 s
 	Shown     func(path string) string // a file's path as clients know it; nil is that on the volume
 	Busy      func(path string) bool   // keeps a room without clients, such as one whose kernel runs; may be nil
-	Now       func() time.Time         // nil is time.Now
-	Log       *slog.Logger             // nil discards
+	// Attach connects a document again to a kernel in which its cells ran when the
+	// server was killed; nil when the kernel is gone. A nil Attach knows none.
+	Attach func(kernelID, room string) Kernel
+	Now    func() time.Time // nil is time.Now
+	Log    *slog.Logger     // nil discards
 
 	blobs *blobs
 }
@@ -385,6 +388,9 @@ func (r *Room) load(ctx context.Context, root *os.Root, kind string) (err error)
 	}
 	r.out = nil
 	if err != nil {
+		for _, q := range r.queues {
+			q.end()
+		}
 		return errors.Join(err, r.log.close())
 	}
 	return nil
@@ -393,7 +399,7 @@ func (r *Room) load(ctx context.Context, root *os.Root, kind string) (err error)
 // replay builds the document from its log, and returns the version that it was
 // when it was saved last.
 func (r *Room) replay(root *os.Root, name string) (saved int64, err error) {
-	r.doc, r.epoch = ydoc.New(newClientID()), ""
+	r.doc, r.epoch, r.marks = ydoc.New(newClientID()), "", nil
 	r.doc.Map(rootState)
 	r.doc.Map(rootMeta)
 	r.doc.Array(rootCells)
@@ -411,6 +417,18 @@ func (r *Room) replay(root *os.Root, name string) (saved int64, err error) {
 			if err := r.doc.Apply(content, nil); err != nil {
 				return problem.WrapAs(problem.Invalid, err, "reading the log of a document")
 			}
+		case recordMark:
+			return r.readMark(content)
+		case recordMarked:
+			mark, update, err := splitMarked(content)
+			if err != nil {
+				return err
+			}
+			r.dirty = true
+			if err := r.doc.Apply(update, nil); err != nil {
+				return problem.WrapAs(problem.Invalid, err, "reading the log of a document")
+			}
+			return r.readMark(mark)
 		case recordSaved:
 			var s logSaved
 			if err := json.Unmarshal(content, &s); err != nil {
@@ -462,12 +480,13 @@ func (r *Room) resume(ctx context.Context, file paper, head contents.Version, sa
 		if base, err := readVersion(ctx, r.cfg, r.path, saved); err == nil {
 			if p, err := file.parse(base); err == nil {
 				r.paper, r.version = p, saved
-				seen, err := sight(ctx, r.cfg, r.path, saved, p)
-				r.seen(seen, err)
+				seen, err := sight(ctx, r.cfg, r.path, saved, p, false)
+				r.seen(seen, r.path, err)
 			}
 		}
 	}
 	r.alignIDs()
+	r.goOn(ctx)
 	r.endInterrupted()
 	now := r.cfg.Now()
 	r.firstDirty, r.lastDirty = now, now
@@ -488,9 +507,10 @@ func (r *Room) alignIDs() {
 // endInterrupted marks cells that ran when the server ended.
 func (r *Room) endInterrupted() {
 	r.doc.Transact(nil, func() {
+		r.forgetRuns()
 		for _, v := range r.doc.Array(rootCells).All() {
 			c, ok := v.(*ydoc.Map)
-			if !ok || c.String("execution_state") != stateRunning {
+			if !ok || c.String("execution_state") != stateRunning || r.goesOn(c.String("id")) {
 				continue
 			}
 			c.Set("execution_state", stateIdle)

@@ -85,6 +85,19 @@ var carriers = map[string]func(p string) *notebook.Notebook{
 	"data table": func(p string) *notebook.Notebook {
 		return document(code("", display(mimeTable, `{"schema":{"fields":[{"name":`+quoted(p)+`}]},"data":[{`+quoted(p)+`:`+quoted(p)+`}]}`)))
 	},
+	"chart": func(p string) *notebook.Notebook {
+		c := code("", display(mimeTable, `{"data":[{`+quoted(p)+`:`+quoted(p)+`,"n":1},{`+quoted(p)+`:"x","n":2}]}`))
+		c.Metadata["dx"] = notebook.Object{"0": notebook.Object{"view": "bar", "chart": notebook.Object{"dim1": p, "metric1": "n", "dim2": p}, "quire": notebook.Object{"sum": p}}}
+		return document(c)
+	},
+	"chart of html": func(p string) *notebook.Notebook {
+		c := code("", display("text/html", "<table><tr><th>a</th><th>n</th></tr><tr><td>"+p+"</td><td>1</td></tr></table>"))
+		c.Metadata["dx"] = notebook.Object{"0": notebook.Object{"view": "hierarchy", "hierarchyType": p}}
+		return document(c)
+	},
+	"map": func(p string) *notebook.Notebook {
+		return document(code("", display("application/geo+json", `{"type":"Feature","properties":{"name":`+quoted(p)+`},"geometry":{"type":"Point","coordinates":[1,2]}}`)))
+	},
 	"unknown type": func(p string) *notebook.Notebook { return document(code("", display("text/x-"+p, p))) },
 	"stream": func(p string) *notebook.Notebook {
 		return document(code("", &notebook.Output{Type: notebook.Stream, Name: p, Text: p}))

@@ -1,6 +1,7 @@
 package viewer
 
 import (
+	"bytes"
 	"fmt"
 	"io"
 	"strings"
@@ -106,5 +107,26 @@ func BenchmarkPython(b *testing.B) {
 	b.SetBytes(int64(len(src)))
 	for b.Loop() {
 		highlightPython(src)
+	}
+}
+
+// BenchmarkPage1MB is what a server does for the page of a notebook that it has
+// shown before: read the file, check it, write the page.
+func BenchmarkPage1MB(b *testing.B) {
+	var file bytes.Buffer
+	if err := sizedNotebook(1 << 20).Write(&file); err != nil {
+		b.Fatal(err)
+	}
+	opts := Options{Fragment: true, Cache: NewCache(0)}
+	b.SetBytes(int64(file.Len()))
+	b.ReportAllocs()
+	for b.Loop() {
+		nb, err := notebook.Read(bytes.NewReader(file.Bytes()))
+		if err != nil {
+			b.Fatal(err)
+		}
+		if err := Render(io.Discard, nb, opts); err != nil {
+			b.Fatal(err)
+		}
 	}
 }

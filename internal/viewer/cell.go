@@ -39,7 +39,7 @@ func (p *page) cell(i int) {
 	case notebook.Markdown:
 		kind, class = "text", "q-md"
 	}
-	label := "Cell " + strconv.Itoa(i+1) + ", " + kind
+	label := capital(p.cellName(i)) + ", " + kind
 	if w := cellWord(c, status); w != "" {
 		label += ", " + w
 	}
@@ -59,6 +59,7 @@ func (p *page) cell(i int) {
 		p.str("</pre></div>\n")
 		p.cutNotice(cut, len(src), len(c.Source), "")
 	}
+	p.comments(c)
 	p.str("</div>\n</section>\n")
 }
 
@@ -79,6 +80,18 @@ func cellWord(c *notebook.Cell, s Status) string {
 	return "done"
 }
 
+// cellName names the cell with an index. An output that is rendered alone stands
+// in no notebook.
+func (p *page) cellName(i int) string {
+	if i >= len(p.numbers) {
+		return notebook.CellName(i + 1)
+	}
+	if hasTag(p.nb.Cells[i], notebook.MarkerTag) {
+		return "a note of the run"
+	}
+	return notebook.CellName(p.numbers[i])
+}
+
 // gutter writes the execution count, which links to the cell.
 func (p *page) gutter(i int, c *notebook.Cell) {
 	mark := "¶"
@@ -90,7 +103,7 @@ func (p *page) gutter(i int, c *notebook.Cell) {
 			mark = "[*]"
 		}
 	}
-	p.str(`<div class="q-gutter"><a href="#`, p.anchors[i], `" aria-label="`, mark, `, link to cell `, strconv.Itoa(i+1), `">`, mark, "</a></div>\n")
+	p.str(`<div class="q-gutter"><a href="#`, p.anchors[i], `" aria-label="`, mark, `, link to `, p.cellName(i), `">`, mark, "</a></div>\n")
 }
 
 // band writes what a cell is marked with: its part in the run and its tags.
@@ -159,6 +172,7 @@ func (p *page) code(i int, c *notebook.Cell, status Status) {
 		p.str(`<div class="q-outputs">`, "\n")
 		defer p.str("</div>\n")
 	}
+	p.views = object(c.Metadata["dx"])
 	for j, o := range c.Outputs {
 		p.output(i, j, o)
 	}

@@ -67,6 +67,10 @@ func treeFaults(doc *nethtml.Node) []string {
 			if !strings.HasPrefix(n.Data, "m") || n.Data == "maction" || n.Data == "mglyph" {
 				add(n, "not an element of ours in a formula")
 			}
+		} else if n.Namespace == "svg" && ourChart(n) {
+			if !chartElements[n.Data] {
+				add(n, "not an element of a chart")
+			}
 		} else if !pageElements[n.Data] && n.Data != "style" || n.Namespace != "" {
 			add(n, "element is not allowed (namespace %q)", n.Namespace)
 		}
@@ -78,6 +82,20 @@ func treeFaults(doc *nethtml.Node) []string {
 		}
 	}
 	return found
+}
+
+// chartElements are what charts are made of.
+var chartElements = map[string]bool{"svg": true, "rect": true, "line": true, "circle": true, "path": true, "text": true, "title": true}
+
+// ourChart reports whether an element is part of a chart that we drew: only those
+// stand in a figure with that class, which no author's HTML may have.
+func ourChart(n *nethtml.Node) bool {
+	for ; n != nil; n = n.Parent {
+		if n.Data == "figure" && attr(n, "class") == "q-chart" {
+			return true
+		}
+	}
+	return false
 }
 
 func attributeFaults(n *nethtml.Node, a nethtml.Attribute, ids map[string]bool, add func(*nethtml.Node, string, ...any)) {

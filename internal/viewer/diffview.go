@@ -14,10 +14,10 @@ import (
 // contextLines is how many equal lines are shown around a change.
 const contextLines = 3
 
-// RenderDiff writes a difference as a page. Of opts, FrameURL, OutputURL and
-// ImageURL are not used: they know one notebook only.
+// RenderDiff writes a difference as a page. Of opts, FrameURL, OutputURL,
+// TableURL and ImageURL are not used: they know one notebook only.
 func RenderDiff(w io.Writer, d *Diff, opts Options) error {
-	opts.FrameURL, opts.OutputURL, opts.ImageURL = nil, nil, nil
+	opts.FrameURL, opts.OutputURL, opts.TableURL, opts.ImageURL = nil, nil, nil, nil
 	if opts.Title == "" {
 		opts.Title = "Difference of two notebooks"
 	}

@@ -41,7 +41,7 @@ const (
 // fileKinds maps an extension to its kind and to the language or media type.
 var fileKinds = map[string][2]string{
 	".ipynb": {"notebook", ""}, ".md": {"markdown", ""}, ".markdown": {"markdown", ""}, ".rmd": {"markdown", ""},
-	".csv": {"table", ","}, ".tsv": {"table", "\t"}, ".json": {"json", ""}, ".geojson": {"json", ""},
+	".csv": {"table", ","}, ".tsv": {"table", "\t"}, ".parquet": {"table", "parquet"}, ".pq": {"table", "parquet"}, ".json": {"json", ""}, ".geojson": {"json", ""},
 	".png": {"image", "image/png"}, ".jpg": {"image", "image/jpeg"}, ".jpeg": {"image", "image/jpeg"}, ".gif": {"image", "image/gif"},
 	".webp": {"image", "image/webp"}, ".svg": {"image", "image/svg+xml"},
 	".py": {"code", "python"}, ".pyx": {"code", "python"}, ".r": {"code", "r"}, ".scala": {"code", "scala"}, ".sql": {"code", "sql"},
@@ -106,6 +106,9 @@ func (p *page) fileBody(name string, r io.Reader, rawURL string) error {
 	detail := fileKinds[strings.ToLower(path.Ext(name))][1]
 	if kind == FileImage {
 		return p.imageFile(name, r, detail, rawURL)
+	}
+	if kind == FileTable && detail == "parquet" {
+		return p.parquetTable(r, rawURL)
 	}
 	if kind == FileTable {
 		return p.table(r, rune(detail[0]), rawURL)

@@ -12,12 +12,29 @@ import (
 // FrameCSP is the policy under which RenderFrame's document of an output must be
 // served: sandboxed without an origin, so that neither cookies nor storage nor
 // any page of ours can be reached, and nothing can be loaded or sent anywhere. In
-// a frame with HTML its author's script may run. In a frame with data that our
-// scripts draw nothing runs but these.
-func FrameCSP(o *notebook.Output) string {
+// a frame with HTML its author's script may run, and in one of Bokeh with the
+// library that it needs. In a frame with data that our scripts draw nothing runs
+// but these.
+func FrameCSP(nb *notebook.Notebook, o *notebook.Output) string {
+	return frameCSP(frameType(nb, o))
+}
+
+// frameType is the media type that an output's frame shows, "" when it needs none:
+// a widget's when its state is stored in the notebook.
+func frameType(nb *notebook.Notebook, o *notebook.Output) string {
+	if storedWidget(nb, o) != "" {
+		return mimeWidget
+	}
+	return ScriptType(o)
+}
+
+func frameCSP(mime string) string {
 	script := "'self'"
-	if ScriptType(o) == mimeHTML {
+	switch mime {
+	case mimeHTML:
 		script = "'unsafe-inline' 'unsafe-eval'"
+	case mimeBokeh:
+		script = "'self' 'unsafe-inline' 'unsafe-eval'"
 	}
 	return "sandbox allow-scripts; default-src 'none'; script-src " + script +
 		"; style-src 'unsafe-inline'; img-src data: blob:; font-src data:; form-action 'none'; base-uri 'none'"
@@ -27,7 +44,7 @@ func FrameCSP(o *notebook.Output) string {
 // inside a frame, "" when the output can be shown without.
 func ScriptType(o *notebook.Output) string {
 	for _, mime := range sortedKeys(o.Data) {
-		if drawer(mime) != "" {
+		if drawer(mime) != "" && (mime != mimeBokeh || dataText(o, mimeJavaScript) != "") {
 			return mime
 		}
 	}
@@ -100,8 +117,8 @@ func sanitizedHasContent(src string) bool {
 // type the data stands in an element of type application/json with id "data",
 // which our scripts read to draw it; they are loaded from below the address
 // scripts, which ends in a slash (see DrawScript).
-func RenderFrame(w io.Writer, o *notebook.Output, scripts string) error {
-	mime := ScriptType(o)
+func RenderFrame(w io.Writer, nb *notebook.Notebook, o *notebook.Output, scripts string) error {
+	mime := frameType(nb, o)
 	if mime == "" {
 		return problem.New(problem.NotFound, "the output needs no frame")
 	}
@@ -110,6 +127,12 @@ func RenderFrame(w io.Writer, o *notebook.Output, scripts string) error {
 	switch data := dataText(o, mime); {
 	case mime == mimeHTML:
 		b.WriteString(data)
+	case mime == mimeBokeh:
+		writeBokeh(&b, o, scripts)
+	case mime == mimeWidget:
+		if err := writeWidgets(&b, nb, o, scripts); err != nil {
+			return err
+		}
 	default:
 		safe, err := json.Marshal(map[string]any{"mime": mime, "data": json.RawMessage(asJSON(o.Data[mime]))})
 		if err != nil {

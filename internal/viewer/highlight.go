@@ -2,12 +2,13 @@ package viewer
 
 import (
 	"crypto/sha256"
+	"embed"
 	"html"
+	"io/fs"
 	"strings"
 	"sync"
 
 	"github.com/alecthomas/chroma/v2"
-	"github.com/alecthomas/chroma/v2/lexers"
 )
 
 // Bounds of coloured code. What is over them is shown in one colour.
@@ -16,15 +17,34 @@ const (
 	maxPythonBytes    = 1 << 20  // of Python, which is read here, at about 100 MB/s
 )
 
-// A Cache keeps coloured code by the hash of its text, so that pages that show
-// the same cell pay for it once. A nil Cache keeps nothing. It is safe for
+// A Cache keeps what cells become on a page by the hash of their text, so that
+// pages that show the same cell pay for it once. A nil Cache keeps nothing. It is safe for
 // concurrent use.
 type Cache struct {
 	mu     sync.Mutex
 	limit  int
 	size   int
-	recent map[[32]byte]string
-	older  map[[32]byte]string
+	recent map[[32]byte]kept
+	older  map[[32]byte]kept
+}
+
+// A kept thing is a piece of HTML, or a text whose headings have no ids yet.
+type kept struct {
+	html    string
+	writing *writing
+}
+
+func (k kept) size() int {
+	n := len(k.html) + 64
+	if k.writing != nil {
+		for _, part := range k.writing.parts {
+			n += len(part) + 32
+		}
+		for _, h := range k.writing.heads {
+			n += len(h.Text) + 64
+		}
+	}
+	return n
 }
 
 // NewCache returns a cache of up to about limit bytes; 0 means 16 MiB.
@@ -32,57 +52,72 @@ func NewCache(limit int) *Cache {
 	if limit <= 0 {
 		limit = 16 << 20
 	}
-	return &Cache{limit: limit, recent: map[[32]byte]string{}}
+	return &Cache{limit: limit, recent: map[[32]byte]kept{}}
 }
 
 // get and put keep two generations: when the recent one has half of the limit
 // it becomes the older one, and what was in the older one goes.
 func (c *Cache) get(key [32]byte) (string, bool) {
+	k, ok := c.find(key)
+	return k.html, ok
+}
+
+func (c *Cache) put(key [32]byte, html string) { c.keep(key, kept{html: html}) }
+
+func (c *Cache) writing(key [32]byte) (*writing, bool) {
+	k, ok := c.find(key)
+	return k.writing, ok && k.writing != nil
+}
+
+func (c *Cache) putWriting(key [32]byte, p *writing) { c.keep(key, kept{writing: p}) }
+
+func (c *Cache) find(key [32]byte) (kept, bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if v, ok := c.recent[key]; ok {
-		return v, true
+	if k, ok := c.recent[key]; ok {
+		return k, true
 	}
-	v, ok := c.older[key]
+	k, ok := c.older[key]
 	if ok {
-		c.add(key, v)
+		c.add(key, k)
 	}
-	return v, ok
+	return k, ok
 }
 
-func (c *Cache) put(key [32]byte, v string) {
+func (c *Cache) keep(key [32]byte, k kept) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.add(key, v)
+	c.add(key, k)
 }
 
-func (c *Cache) add(key [32]byte, v string) {
+func (c *Cache) add(key [32]byte, k kept) {
 	if _, ok := c.recent[key]; ok {
 		return
 	}
-	c.recent[key] = v
-	if c.size += len(v) + 64; c.size > c.limit/2 {
-		c.older, c.recent, c.size = c.recent, map[[32]byte]string{}, 0
+	c.recent[key] = k
+	if c.size += k.size(); c.size > c.limit/2 {
+		c.older, c.recent, c.size = c.recent, map[[32]byte]kept{}, 0
 	}
 }
 
 // highlight returns code as escaped HTML with the classes of Pygments.
 func (c *Cache) highlight(code, lang string) string {
 	lang = strings.ToLower(lang)
-	if isPython(lang) && len(code) <= maxPythonBytes {
-		return highlightPython(code)
-	}
-	if lang == "" || len(code) > maxHighlightBytes || len(lang) > 40 {
+	colour := chromaHTML
+	switch {
+	case isPython(lang) && len(code) <= maxPythonBytes:
+		colour = func(code, _ string) string { return highlightPython(code) }
+	case lang == "" || len(code) > maxHighlightBytes || len(lang) > 40:
 		return esc(code)
 	}
-	if c == nil {
-		return chromaHTML(code, lang)
+	if c == nil || len(code) > maxHighlightBytes {
+		return colour(code, lang)
 	}
 	key := sha256.Sum256([]byte(lang + "\x00" + code))
 	if v, ok := c.get(key); ok {
 		return v
 	}
-	v := chromaHTML(code, lang)
+	v := colour(code, lang)
 	c.put(key, v)
 	return v
 }
@@ -101,12 +136,26 @@ var chromaNames = map[string]string{
 	"nodejs": "javascript", "ir": "r", "sqlite": "sql", "presto": "sql", "spark": "sql", "sparksql": "sql", "sh": "bash",
 }
 
-// lexerNames are the names of all lexers. Asking chroma for a name that it does
-// not know makes it try the name on the file patterns of every lexer.
-var lexerNames = sync.OnceValue(func() map[string]bool {
-	known := map[string]bool{}
-	for _, name := range lexers.Names(true) {
-		known[strings.ToLower(name)] = true
+// lexerFiles are the languages that code is coloured in, from chroma. Its own
+// package of them reads all 280 at every start of this program, and so of every
+// container; these are read when the first code is coloured.
+//
+//go:embed lexers/*.xml
+var lexerFiles embed.FS
+
+// lexers are those of lexerFiles, by each of their names. Asking chroma for a name
+// that it does not know makes it try the name on the file patterns of every lexer.
+var lexers = sync.OnceValue(func() map[string]chroma.Lexer {
+	registry, known := chroma.NewLexerRegistry(), map[string]chroma.Lexer{}
+	files, err := fs.Glob(lexerFiles, "lexers/*.xml")
+	if err != nil {
+		panic(err) // the pattern is ours
+	}
+	for _, file := range files {
+		lexer := registry.Register(chroma.MustNewXMLLexer(lexerFiles, file))
+		for _, name := range append([]string{lexer.Config().Name}, lexer.Config().Aliases...) {
+			known[strings.ToLower(name)] = lexer
+		}
 	}
 	return known
 })
@@ -115,10 +164,7 @@ func chromaHTML(code, lang string) string {
 	if name, ok := chromaNames[lang]; ok {
 		lang = name
 	}
-	if !lexerNames()[lang] {
-		return esc(code)
-	}
-	lexer := lexers.Get(lang)
+	lexer := lexers()[lang]
 	if lexer == nil {
 		return esc(code)
 	}

@@ -3,6 +3,7 @@ package viewer
 import (
 	"bytes"
 	"crypto/rand"
+	"crypto/sha256"
 	"encoding/hex"
 	"strconv"
 	"strings"
@@ -54,22 +55,104 @@ func newScribe(opts Options) *scribe {
 }
 
 // markdown returns a markdown text as sanitized HTML. attach maps the name of
-// an attachment to a data address, "" when there is none.
+// an attachment to a data address, "" when there is none. What is the same on
+// every page is kept in the cache.
 func (s *scribe) markdown(src string, attach func(name string) string) string {
 	if len(src) > maxMarkdownBytes || tooDeep(src) || tooCostly(src) {
 		cut, _ := cutText(src, maxMarkdownBytes)
 		return "<pre>" + esc(cut) + "</pre><p>This text is too large or too deeply nested to be formatted.</p>"
 	}
+	cached := s.opts.Cache != nil && attach == nil && len(src) <= maxCleanBytes
+	var key [32]byte
+	if cached {
+		key = sha256.Sum256([]byte("\x00markdown\x00" + src)) // no language has that name
+		if p, ok := s.opts.Cache.writing(key); ok {
+			return s.place(p)
+		}
+	}
+	p, constant := s.write(src, attach)
+	if cached && constant {
+		s.opts.Cache.putWriting(key, p)
+	}
+	return s.place(p)
+}
+
+// A writing is a text as sanitized HTML that may stand on any page: the ids of
+// its headings are left open, because a page gives each id once.
+type writing struct {
+	parts []string  // HTML; between two parts stands the id of a heading
+	ids   []int     // which heading's, by its place in heads
+	heads []Heading // without ID and Cell
+}
+
+// place gives the headings of a text their ids on this page.
+func (s *scribe) place(p *writing) string {
+	ids := make([]string, len(p.heads))
+	for i, h := range p.heads {
+		ids[i] = s.uniqueID(slug(h.Text))
+		h.ID, h.Cell = idPrefix+ids[i], s.cell
+		s.headings = append(s.headings, h)
+	}
+	if len(p.parts) == 1 {
+		return p.parts[0]
+	}
+	var out strings.Builder
+	for i, part := range p.parts {
+		out.WriteString(part)
+		if i < len(p.ids) {
+			out.WriteString(ids[p.ids[i]])
+		}
+	}
+	return out.String()
+}
+
+// write formats a text. constant is true when it comes out the same on every
+// page: when it has no address in it that a page has a say in.
+func (s *scribe) write(src string, attach func(name string) string) (p *writing, constant bool) {
 	sh := &shelf{nonce: s.nonce}
 	source := []byte(sh.shelveMath(strings.ToValidUTF8(src, "\uFFFD")))
 	doc := markdownParser().Parser().Parse(text.NewReader(source))
-	s.settle(doc, source, sh, attach)
+	p = &writing{heads: s.settle(doc, source, sh, attach)}
 	var buf bytes.Buffer
 	buf.Grow(len(source) * 3 / 2)
 	if err := markdownParser().Renderer().Render(&buf, source, doc); err != nil {
-		return "<pre>" + esc(src) + "</pre>"
+		return &writing{parts: []string{"<pre>" + esc(src) + "</pre>"}}, false
 	}
-	return sh.fill(sanitize(buf.String(), s.references(sh, attach)))
+	refs := s.references(sh, attach)
+	constant = true
+	link, image := refs.link, refs.image
+	refs.link = func(ref string) string {
+		constant = false
+		if link == nil {
+			return ref
+		}
+		return link(ref)
+	}
+	refs.image = func(ref string) string {
+		constant = false
+		return image(ref)
+	}
+	p.cut(sh.fill(sanitize(buf.String(), refs)), s.headingMark())
+	return p, constant
+}
+
+// headingMark begins what stands for the id of a heading until its page is
+// known. Nobody who wrote a text could have known it.
+func (s *scribe) headingMark() string { return "qh" + s.nonce[len("qz"):] }
+
+// cut splits finished HTML where ids of headings stand.
+func (p *writing) cut(html, mark string) {
+	for {
+		before, rest, ok := strings.Cut(html, mark)
+		number, after, ended := strings.Cut(rest, "z")
+		n, err := strconv.Atoi(number)
+		if !ok || !ended || err != nil || n < 0 || n >= len(p.heads) {
+			p.parts = append(p.parts, html)
+			return
+		}
+		p.parts, p.ids = append(p.parts, before), append(p.ids, n)
+		html = after
+	}
 }
 
 // references says what becomes of the addresses in a text.
@@ -190,9 +273,10 @@ func (markRenderer) RegisterFuncs(r renderer.NodeRendererFuncRegisterer) {
 	})
 }
 
-// settle gives headings their ids and replaces what we write ourselves: code
-// blocks, attached images, task boxes.
-func (s *scribe) settle(doc ast.Node, source []byte, sh *shelf, attach func(string) string) {
+// settle marks where headings get their ids, and replaces what we write
+// ourselves: code blocks, attached images, task boxes. It returns the headings.
+func (s *scribe) settle(doc ast.Node, source []byte, sh *shelf, attach func(string) string) []Heading {
+	var heads []Heading
 	type change struct{ old, new ast.Node }
 	var changes []change
 	_ = ast.Walk(doc, func(n ast.Node, entering bool) (ast.WalkStatus, error) {
@@ -201,7 +285,7 @@ func (s *scribe) settle(doc ast.Node, source []byte, sh *shelf, attach func(stri
 		}
 		switch n := n.(type) {
 		case *ast.Heading:
-			s.heading(n, source, sh)
+			heads = s.heading(heads, n, source, sh)
 		case *ast.FencedCodeBlock:
 			code := sh.plain(blockText(n, source))
 			lang := ""
@@ -233,6 +317,7 @@ func (s *scribe) settle(doc ast.Node, source []byte, sh *shelf, attach func(stri
 	for _, c := range changes {
 		c.old.Parent().ReplaceChild(c.old.Parent(), c.old, c.new)
 	}
+	return heads
 }
 
 func attachedImage(src, alt, title string) string {
@@ -255,19 +340,17 @@ func (s *scribe) codeBlock(code, lang string, sh *shelf) ast.Node {
 	return block
 }
 
-func (s *scribe) heading(n *ast.Heading, source []byte, sh *shelf) {
+func (s *scribe) heading(heads []Heading, n *ast.Heading, source []byte, sh *shelf) []Heading {
 	label := strings.TrimSpace(sh.plain(nodeText(n, source)))
 	if label == "" {
-		return
+		return heads
 	}
-	id := s.uniqueID(slug(label))
+	id := s.headingMark() + strconv.Itoa(len(heads)) + "z"
 	n.SetAttributeString("id", []byte(id))
-	if len(label) > 200 {
-		label, _ = cutText(label, 200)
-	}
-	s.headings = append(s.headings, Heading{Level: n.Level, Text: label, ID: idPrefix + id, Cell: s.cell})
-	anchor := `<a class="q-anchor" href="#` + esc(idPrefix+id) + `" aria-label="Link to this heading">#</a>`
+	anchor := `<a class="q-anchor" href="#` + idPrefix + id + `" aria-label="Link to this heading">#</a>`
 	n.AppendChild(n, &markNode{mark: sh.put(anchor, "")})
+	label, _ = cutText(label, 200)
+	return append(heads, Heading{Level: n.Level, Text: label})
 }
 
 // slug is the id that Jupyter gives a heading: its text with hyphens for

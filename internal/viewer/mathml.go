@@ -251,13 +251,20 @@ func (p *texParser) optional() (string, bool) {
 	if p.pos >= len(p.src) || p.src[p.pos] != '[' {
 		return "", false
 	}
-	end := strings.IndexByte(p.src[p.pos:], ']')
-	if end < 0 {
-		return p.fail(), false
+	braces := 0
+	for i := p.pos + 1; i < len(p.src); i++ {
+		switch c := p.src[i]; {
+		case c == '{':
+			braces++
+		case c == '}':
+			braces--
+		case c == ']' && braces <= 0:
+			text := p.src[p.pos+1 : i]
+			p.pos = i + 1
+			return text, true
+		}
 	}
-	text := p.src[p.pos+1 : p.pos+end]
-	p.pos += end + 1
-	return text, true
+	return p.fail(), false
 }
 
 // sub parses text that was taken out of the input.
@@ -396,6 +403,12 @@ func (p *texParser) structure(name string) (string, atomKind) {
 		return rowMark, atomMark
 	case "frac", "dfrac", "tfrac", "cfrac":
 		return "<mfrac>" + p.argument() + p.argument() + "</mfrac>", atomPlain
+	case "genfrac":
+		return p.generalFraction(), atomPlain
+	case "cancel", "bcancel", "xcancel":
+		return p.cancelled(name), atomPlain
+	case "ce":
+		return p.chemistry(), atomPlain
 	case "binom", "dbinom", "tbinom":
 		return `<mrow><mo>(</mo><mfrac linethickness="0">` + p.argument() + p.argument() + `</mfrac><mo>)</mo></mrow>`, atomPlain
 	case "sqrt":

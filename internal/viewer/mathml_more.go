@@ -59,7 +59,8 @@ func (p *texParser) extended(name string) (string, atomKind) {
 	case "hspace", "vspace", "hskip", "mspace":
 		p.raw()
 		return `<mspace width="0.5em"></mspace>`, atomPlain
-	case "xrightarrow", "xleftarrow", "xleftrightarrow", "xRightarrow", "xmapsto":
+	case "xrightarrow", "xleftarrow", "xleftrightarrow", "xRightarrow", "xmapsto",
+		"xequilibrium", "xequilibriumright", "xequilibriumleft", "xleftrightarrows", "xrightleftharpoons":
 		return p.longArrow(name), atomPlain
 	case "ket":
 		return "<mrow><mo>|</mo>" + p.argument() + "<mo>⟩</mo></mrow>", atomPlain
@@ -90,7 +91,10 @@ func (p *texParser) extended(name string) (string, atomKind) {
 }
 
 func (p *texParser) longArrow(name string) string {
-	arrow := map[string]string{"xrightarrow": "→", "xleftarrow": "←", "xleftrightarrow": "↔", "xRightarrow": "⇒", "xmapsto": "↦"}[name]
+	arrow := map[string]string{
+		"xrightarrow": "→", "xleftarrow": "←", "xleftrightarrow": "↔", "xRightarrow": "⇒", "xmapsto": "↦",
+		"xequilibrium": "⇌", "xrightleftharpoons": "⇌", "xequilibriumright": "⥂", "xequilibriumleft": "⥄", "xleftrightarrows": "⇄",
+	}[name]
 	sign := `<mo stretchy="true" minsize="2em">` + arrow + "</mo>"
 	if under, ok := p.optional(); ok {
 		under = p.sub(under)
@@ -209,4 +213,46 @@ func (p *texParser) declare(how string, macros map[string]macro) bool {
 	}
 	macros[name] = m
 	return true
+}
+
+// cancelled parses what \cancel and its kin strike through.
+func (p *texParser) cancelled(name string) string {
+	return `<mrow class="q-` + name + `">` + p.argument() + "</mrow>"
+}
+
+// generalFraction parses \genfrac: two delimiters, the thickness of the rule,
+// a style, and what stands above and below.
+func (p *texParser) generalFraction() string {
+	left, right := strings.TrimSpace(p.raw()), strings.TrimSpace(p.raw())
+	rule, style := strings.TrimSpace(p.raw()), strings.TrimSpace(p.raw())
+	thickness := ""
+	switch {
+	case rule == "":
+	case strings.Trim(rule, "0.") == "pt" || strings.Trim(rule, "0.") == "":
+		thickness = ` linethickness="0"`
+	case len(rule) > 10 || strings.Trim(rule, "0123456789.ptexm") != "":
+		return p.fail()
+	}
+	if len(style) > 1 || strings.Trim(style, "0123") != "" {
+		return p.fail()
+	}
+	fraction := "<mfrac" + thickness + ">" + p.argument() + p.argument() + "</mfrac>"
+	for i, side := range []string{left, right} {
+		if side == "." {
+			side = ""
+		}
+		if side == "" {
+			continue
+		}
+		fence := p.sub(side)
+		if p.failed || strings.Count(fence, "<") > 2 {
+			return p.fail() // one sign, nothing more
+		}
+		if i == 0 {
+			fraction = fence + fraction
+		} else {
+			fraction += fence
+		}
+	}
+	return "<mrow>" + fraction + "</mrow>"
 }

@@ -201,7 +201,11 @@ func dollarFormula(s string, at int) (end int, tex string, display bool) {
 	for j := 1; j < len(s); j++ {
 		switch s[j] {
 		case '\\':
-			j++
+			if end := wordsEnd(s, j); end > 0 {
+				j = end // dollars in there are its own
+			} else {
+				j++
+			}
 		case '\n':
 			if blankLine(s[:min(j+2, len(s))]) {
 				return 0, "", false
@@ -215,6 +219,20 @@ func dollarFormula(s string, at int) (end int, tex string, display bool) {
 		}
 	}
 	return 0, "", false
+}
+
+// wordsEnd returns where the braces of \ce or \text at i close, 0 when it is
+// neither.
+func wordsEnd(s string, i int) int {
+	for _, name := range []string{`\ce{`, `\text{`} {
+		if strings.HasPrefix(s[i:], name) {
+			text, next, ok := balanced(s, i+len(name)-1, '{', '}')
+			if ok && !strings.Contains(text, "\n\n") {
+				return next - 1
+			}
+		}
+	}
+	return 0
 }
 
 func isSpace(c byte) bool { return c == ' ' || c == '\n' || c == '\t' || c == '\r' }

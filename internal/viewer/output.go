@@ -2,10 +2,13 @@ package viewer
 
 import (
 	"encoding/base64"
+	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"unicode/utf8"
 
+	"quire/internal/chart"
 	"quire/internal/notebook"
 )
 
@@ -20,7 +23,12 @@ const (
 	mimeJavaScript = "application/javascript"
 	mimeWidget     = "application/vnd.jupyter.widget-view+json"
 	mimeTable      = "application/vnd.dataresource+json"
+	mimeBokeh      = "application/vnd.bokehjs_exec.v0+json"
+	mimeBokehLoad  = "application/vnd.bokehjs_load.v0+json" // brings the library, which is here already
 )
+
+// geoTypes are the names of GeoJSON.
+var geoTypes = []string{"application/geo+json", "application/vnd.geo+json"}
 
 // imageTypes are the images that are shown, best first.
 var imageTypes = []string{mimeSVG, "image/png", "image/jpeg", "image/webp", "image/gif"}
@@ -103,6 +111,7 @@ func (p *page) errorOutput(i, j int, o *notebook.Output) {
 func (p *page) display(i, j int, o *notebook.Output) {
 	mime := p.choose(i, j, o)
 	switch mime {
+	case noForm:
 	case "":
 		if len(o.Data) > 0 {
 			p.str(`<p class="q-notice">An output that can not be shown: `)
@@ -117,7 +126,7 @@ func (p *page) display(i, j int, o *notebook.Output) {
 		p.text(p.widgetText(o))
 		p.str("</pre></div>\n")
 	case mimeTable:
-		p.dataTable(i, j, o)
+		p.tabular(i, j, o, func() { p.dataTable(i, j, o) })
 	case mimeMarkdown:
 		src, cut := cutText(dataText(o, mime), p.opts.MaxOutputBytes)
 		p.str(`<div class="q-out q-text">`, p.scribe.markdown(src, nil), "</div>\n")
@@ -125,7 +134,7 @@ func (p *page) display(i, j int, o *notebook.Output) {
 	case mimeLaTeX:
 		p.latex(dataText(o, mime))
 	case mimeHTML:
-		p.html(i, j, dataText(o, mime))
+		p.tabular(i, j, o, func() { p.html(i, j, dataText(o, mime)) })
 	case mimeJavaScript:
 		src, cut := cutText(dataText(o, mime), p.opts.MaxOutputBytes)
 		p.str(`<details class="q-out"><summary>JavaScript that is not run</summary><pre class="q-hl"><code>`, p.opts.Cache.highlight(strings.ToValidUTF8(src, "\uFFFD"), "javascript"), "</code></pre>")
@@ -138,6 +147,9 @@ func (p *page) display(i, j int, o *notebook.Output) {
 			p.image(i, j, o, mime)
 			return
 		}
+		if slices.Contains(geoTypes, mime) && p.shapes(o, mime) {
+			return
+		}
 		p.str(`<div class="q-out q-json">`)
 		cut := writeJSONTree(p.w, dataText(o, mime), p.opts.MaxOutputBytes)
 		p.str("</div>\n")
@@ -145,14 +157,65 @@ func (p *page) display(i, j int, o *notebook.Output) {
 	}
 }
 
+// tabular writes a table, below the chart that is chosen for it where there is one.
+// A page that says where its values are has it in an element that says so, too.
+func (p *page) tabular(i, j int, o *notebook.Output, table func()) {
+	if p.opts.TableURL != nil && explorable(o) {
+		p.str(`<div data-table="`, esc(p.opts.TableURL(i, j)), `" data-label="Table of `, p.cellName(i), "\">\n")
+		defer p.str("</div>\n")
+	}
+	if !p.chart(j, o) {
+		table()
+		return
+	}
+	p.str("<details><summary>Table</summary>\n")
+	table()
+	p.str("</details>\n")
+}
+
+// explorable reports whether an output holds a table that somebody may want to look
+// at in other ways; web/src/outputs/choose.ts has the same.
+func explorable(o *notebook.Output) bool {
+	if o.Data[mimeTable] != nil {
+		return true
+	}
+	src, _ := o.Data[mimeHTML].(string)
+	return len(src) <= maxFrameHTML && dataFrame.MatchString(src)
+}
+
+// maxFrameHTML is how much HTML is looked through for a data frame, in bytes.
+const maxFrameHTML = 16 << 20
+
+// dataFrame is how pandas, polars and others mark the HTML of a data frame.
+var dataFrame = regexp.MustCompile(`(?i)<table[^>]{0,200}\bdataframe\b`)
+
+// shapes draws GeoJSON; what cannot be drawn is shown as JSON.
+func (p *page) shapes(o *notebook.Output, mime string) bool {
+	pic, err := chart.Map([]byte(dataText(o, mime)))
+	if err != nil {
+		return false
+	}
+	p.str(`<div class="q-out">`, pic.Figure(), "</div>\n")
+	return true
+}
+
 // frameForm is what choose returns for an output that is shown in a frame.
 const frameForm = "frame"
+
+// noForm is what choose returns for an output that is not there to be seen.
+const noForm = "none"
 
 // choose returns the media type of the form to show, best first; frameForm for
 // a frame, "" when there is none.
 func (p *page) choose(i, j int, o *notebook.Output) string {
 	has := func(mime string) bool { return o.Data[mime] != nil }
+	if has(mimeBokehLoad) {
+		return noForm
+	}
 	framed := p.opts.FrameURL != nil && p.opts.FrameURL(i, j) != ""
+	if framed && p.widgets[stringAt(object(o.Data[mimeWidget]), "model_id")] != nil {
+		return frameForm
+	}
 	if has(mimeWidget) && p.widgetText(o) != "" {
 		return mimeWidget
 	}
@@ -165,6 +228,11 @@ func (p *page) choose(i, j int, o *notebook.Output) string {
 	}
 	if has(mimeHTML) && (script == "" || script != mimeHTML) {
 		return mimeHTML
+	}
+	for _, mime := range geoTypes {
+		if has(mime) {
+			return mime
+		}
 	}
 	if has(mimeMarkdown) {
 		return mimeMarkdown
@@ -254,7 +322,12 @@ func (p *page) image(i, j int, o *notebook.Output, mime string) {
 		src = url
 	} else if mime == mimeSVG {
 		src = svgData(data)
-	} else if data = stripSpace(data); validBase64(data) {
+	} else if !validBase64(data) {
+		data = stripSpace(data) // most have no lines to join
+		if validBase64(data) {
+			src = "data:" + mime + ";base64," + data
+		}
+	} else {
 		src = "data:" + mime + ";base64," + data
 	}
 	if src == "" {
@@ -267,7 +340,7 @@ func (p *page) image(i, j int, o *notebook.Output, mime string) {
 		alt = stringAt(o.Metadata, "alt")
 	}
 	if alt == "" {
-		alt = "Plot output of cell " + strconv.Itoa(i+1)
+		alt = "Plot output of " + p.cellName(i)
 	}
 	alt, _ = cutText(oneLine(alt), 1000)
 	p.str(`<div class="q-out q-image"><img src="`)
@@ -306,12 +379,19 @@ func validBase64(s string) bool {
 		return false
 	}
 	for i := range len(body) {
-		if c := body[i]; !isLetter(c) && (c < '0' || c > '9') && c != '+' && c != '/' {
+		if !base64Bytes[body[i]] {
 			return false
 		}
 	}
 	return true
 }
+
+var base64Bytes = func() (t [256]bool) {
+	for _, c := range []byte("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/") {
+		t[c] = true
+	}
+	return t
+}()
 
 // latex writes a formula that a cell displayed.
 func (p *page) latex(src string) {
@@ -330,7 +410,10 @@ func (p *page) latex(src string) {
 // frame writes the frame that shows an output that needs script. It may run
 // script and nothing else: no origin, no forms, no windows, no navigation.
 func (p *page) frame(i, j int) {
-	n := strconv.Itoa(i + 1)
-	p.str(`<div class="q-out"><iframe class="q-frame" sandbox="allow-scripts" referrerpolicy="no-referrer" loading="lazy" title="Interactive output of cell `,
-		n, `" src="`, esc(p.opts.FrameURL(i, j)), "\"></iframe></div>\n")
+	class := "q-frame"
+	if storedWidget(p.nb, p.nb.Cells[i].Outputs[j]) != "" {
+		class = "q-frame q-low"
+	}
+	p.str(`<div class="q-out"><iframe class="`, class, `" sandbox="allow-scripts" referrerpolicy="no-referrer" loading="lazy" title="Interactive output of `,
+		p.cellName(i), `" src="`, esc(p.opts.FrameURL(i, j)), "\"></iframe></div>\n")
 }

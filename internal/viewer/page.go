@@ -1,6 +1,7 @@
 package viewer
 
 import (
+	"bufio"
 	"strconv"
 	"strings"
 
@@ -32,9 +33,7 @@ func (p *page) documentHead() {
 	writeDocumentHead(p.w, p.title, p.opts)
 }
 
-type stringWriter interface{ WriteString(s string) (int, error) }
-
-func writeDocumentHead(w stringWriter, title string, opts Options) {
+func writeDocumentHead(w *bufio.Writer, title string, opts Options) {
 	lang := "en"
 	if opts.Lang != "" {
 		lang = opts.Lang

@@ -28,9 +28,10 @@ var pythonWords = func() map[string]string {
 
 // A pyScanner colours Python, as IPython reads it, in one pass.
 type pyScanner struct {
-	src string
-	pos int
-	out strings.Builder
+	src   string
+	pos   int
+	plain int // where the text without a colour begins that is not written yet
+	out   strings.Builder
 	// after is the keyword just before a name: "def" and "class" name what follows.
 	after string
 	// lineStart is true while only spaces were seen on the line.
@@ -39,25 +40,32 @@ type pyScanner struct {
 
 func highlightPython(code string) string {
 	s := pyScanner{src: code, lineStart: true}
-	s.out.Grow(len(code) * 2)
+	s.out.Grow(len(code) * 4)
 	for s.pos < len(s.src) {
 		s.step()
 	}
+	s.writePlain()
 	return s.out.String()
 }
 
 func (s *pyScanner) emit(end int, class string) {
-	text := s.src[s.pos:end]
-	s.pos = end
 	if class == "" {
-		s.out.WriteString(html.EscapeString(text))
+		s.pos = end
 		return
 	}
+	s.writePlain()
 	s.out.WriteString(`<span class="`)
 	s.out.WriteString(class)
 	s.out.WriteString(`">`)
-	s.out.WriteString(html.EscapeString(text))
+	s.out.WriteString(html.EscapeString(s.src[s.pos:end]))
 	s.out.WriteString(`</span>`)
+	s.pos, s.plain = end, end
+}
+
+// writePlain writes what came since the last span.
+func (s *pyScanner) writePlain() {
+	s.out.WriteString(html.EscapeString(s.src[s.plain:s.pos]))
+	s.plain = s.pos
 }
 
 func (s *pyScanner) step() {

@@ -27,8 +27,8 @@ var statuses = map[string]Status{
 	"pending":     {Word: "Not run", Sign: "○"},
 	"prepared":    {Word: "Prepared", Sign: "○"},
 	"skipped":     {Word: "Skipped", Sign: "–"},
-	"interrupted": {Word: "Interrupted", Sign: "⏸", Class: "q-warn"},
-	"canceled":    {Word: "Canceled", Sign: "⏸", Class: "q-warn"},
+	"interrupted": {Word: "Interrupted", Sign: "■", Class: "q-warn"},
+	"canceled":    {Word: "Canceled", Sign: "■", Class: "q-warn"},
 	"timed_out":   {Word: "Timed out", Sign: "✕", Class: "q-bad"},
 	"kernel_died": {Word: "Kernel died", Sign: "✕", Class: "q-bad"},
 }
@@ -174,7 +174,7 @@ func (p *page) failure() {
 			if o.Type != notebook.ErrorOutput {
 				continue
 			}
-			p.str(`<div class="q-callout q-bad"><p>`, statusHTML(statuses["failed"]), ` at <a href="#`, p.anchors[i], `">cell `, strconv.Itoa(i+1), `</a></p><p><b>`)
+			p.str(`<div class="q-callout q-bad"><p>`, statusHTML(statuses["failed"]), ` at <a href="#`, p.anchors[i], `">`, notebook.CellName(p.numbers[i]), `</a></p><p><b>`)
 			p.text(shortText(o.Ename, 200))
 			p.str("</b>")
 			if msg := shortText(o.Evalue, 500); msg != "" {

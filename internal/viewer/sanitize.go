@@ -463,6 +463,20 @@ func imageData(ref string) bool {
 	return false
 }
 
+// ImageData returns ref as an address that holds a picture itself, "" when it is
+// none or is damaged.
+func ImageData(ref string) string {
+	ref = strings.TrimSpace(ref)
+	if !imageData(ref) {
+		return ""
+	}
+	head, body, _ := strings.Cut(ref, ",")
+	if body = stripSpace(body); !validBase64(body) {
+		return ""
+	}
+	return strings.ToLower(head) + "," + body
+}
+
 func stripSpace(s string) string {
 	if !strings.ContainsAny(s, " \t\r\n\f") {
 		return s

@@ -42,6 +42,9 @@ type Options struct {
 	// OutputURL returns the address of the whole of one output in one media
 	// type. Nil says only how much is not shown.
 	OutputURL func(cell, output int, mime string) string
+	// TableURL returns the address of the values of a tabular output, for a script
+	// that makes of it a table to sort, filter and draw. Nil is none.
+	TableURL func(cell, output int) string
 	// ImageURL maps the relative address of an image in a text to one that this
 	// host serves (it must begin with "/"), "" when there is none. Nil shows the
 	// image's description instead.
@@ -112,14 +115,23 @@ func RenderCell(w io.Writer, nb *notebook.Notebook, index int, opts Options) err
 	return problem.Wrap(p.sink.err, "writing cell %d", index+1)
 }
 
+// CellName is notebook.CellName at the beginning of a line: "Cell 5".
+func CellName(number int) string { return capital(notebook.CellName(number)) }
+
+func capital(words string) string { return strings.ToUpper(words[:1]) + words[1:] }
+
 // Anchors returns the id of each cell's section on the page, by the cell's index.
+// It is the same in a source, in its output while it runs and afterwards.
 func Anchors(nb *notebook.Notebook) []string {
 	seen := make(map[string]bool, len(nb.Cells))
-	ids := make([]string, len(nb.Cells))
+	ids, numbers := make([]string, len(nb.Cells)), nb.Numbers()
 	for i, c := range nb.Cells {
 		id := cellPrefix + c.ID
 		if !plainID(c.ID) || seen[id] {
-			id = cellPrefix + "n" + strconv.Itoa(i+1)
+			id = cellPrefix + "n" + strconv.Itoa(numbers[i])
+			if numbers[i] == 0 {
+				id = cellPrefix + "run" // puts it in
+			}
 			for seen[id] {
 				id += "-"
 			}
@@ -153,7 +165,9 @@ type page struct {
 	title   string
 	titled  bool // the title is the first heading of the first cell, which is not shown again
 	anchors []string
+	numbers []int // as in notebook.Numbers
 	widgets notebook.Object
+	views   notebook.Object // the charts that are chosen for the outputs of the cell under way, by their index
 	flusher interface{ Flush() }
 }
 
@@ -177,14 +191,14 @@ func newPage(w io.Writer, nb *notebook.Notebook, opts Options) *page {
 		opts.MaxOutputBytes = DefaultMaxOutputBytes
 	}
 	if opts.Standalone {
-		opts.FrameURL, opts.OutputURL, opts.ImageURL = nil, nil, nil
+		opts.FrameURL, opts.OutputURL, opts.TableURL, opts.ImageURL = nil, nil, nil, nil
 	}
 	s := &sink{w: w}
-	p := &page{w: bufio.NewWriterSize(s, 32<<10), sink: s, nb: nb, opts: opts, scribe: newScribe(opts), lang: language(nb), anchors: Anchors(nb)}
+	p := &page{w: bufio.NewWriterSize(s, 32<<10), sink: s, nb: nb, opts: opts, scribe: newScribe(opts), lang: language(nb), anchors: Anchors(nb), numbers: nb.Numbers()}
 	p.flusher, _ = w.(interface{ Flush() })
 	p.title = title(nb, opts)
 	p.titled = opts.Title == "" && p.title == firstHeading(nb)
-	p.widgets = object(lookup(nb.Metadata, "widgets", "application/vnd.jupyter.widget-state+json", "state"))
+	p.widgets = widgetModels(nb)
 	return p
 }
 
@@ -281,4 +295,10 @@ func RenderMarkdown(src string, opts Options) (html string, outline []Heading) {
 	s := newScribe(opts)
 	html = s.markdown(src, nil)
 	return html, s.headings
+}
+
+// RenderText returns the text of a markdown cell, with its attachments, as
+// sanitized HTML. Of opts, LinkURL, ImageURL and Cache are used.
+func RenderText(c *notebook.Cell, opts Options) string {
+	return newScribe(opts).markdown(c.Source, attachments(c))
 }

@@ -161,20 +161,55 @@ func TestRenderCell(t *testing.T) {
 	}
 }
 
+// TestWidgetFrame checks that a widget's frame has the models that it is made of
+// and no others, that none of their text becomes an element, and that its script
+// is this server's alone.
+func TestWidgetFrame(t *testing.T) {
+	t.Parallel()
+	o := display(mimeWidget, `{"model_id":"box"}`)
+	nb := document(code("", o))
+	model := func(state string) notebook.Object {
+		return notebook.Object{"model_name": "M", "state": notebook.Raw(state)}
+	}
+	nb.Metadata["widgets"] = notebook.Object{"application/vnd.jupyter.widget-state+json": notebook.Object{"state": notebook.Object{
+		"box": model(`{"children":["IPY_MODEL_child"],"description":"</script><script>__pwn=1</script>"}`), "child": model(`{"description":"inner","outputs":[{"data":{"` + mimeWidget + `":{"model_id":"deep"}}}]}`),
+		"deep": model(`{"layout":"IPY_MODEL_box"}`), "other": model(`{"value":"someone else's"}`),
+	}}}
+	var b bytes.Buffer
+	if err := RenderFrame(&b, nb, o, "/static/"); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{`"box":`, `"child":`, `"deep":`, "/static/widgets.", "/static/models.", "inner"} {
+		if !strings.Contains(b.String(), want) {
+			t.Errorf("the frame lacks %s", want)
+		}
+	}
+	if strings.Contains(b.String(), "someone else") || strings.Contains(b.String(), "<script>__pwn") {
+		t.Errorf("the frame has what it must not have: %s", b.String())
+	}
+	if csp := FrameCSP(nb, o); !strings.Contains(csp, "script-src 'self';") || !strings.HasPrefix(csp, "sandbox allow-scripts;") {
+		t.Errorf("its policy is %s", csp)
+	}
+	delete(nb.Metadata, "widgets")
+	if err := RenderFrame(&b, nb, o, ""); problem.KindOf(err) != problem.NotFound {
+		t.Errorf("a widget without state: %v", err)
+	}
+}
+
 func TestRenderFrame(t *testing.T) {
 	t.Parallel()
 	var b bytes.Buffer
-	if err := RenderFrame(&b, display("text/html", "<p>x</p><script>draw()</script>"), ""); err != nil || !strings.Contains(b.String(), "<script>draw()</script>") {
+	if err := RenderFrame(&b, document(), display("text/html", "<p>x</p><script>draw()</script>"), ""); err != nil || !strings.Contains(b.String(), "<script>draw()</script>") {
 		t.Errorf("%v: %s", err, b.String())
 	}
 	b.Reset()
-	if err := RenderFrame(&b, display("application/vnd.plotly.v1+json", `{"a":"</script><script>__pwn=1</script>"}`), "/static/"); err != nil {
+	if err := RenderFrame(&b, document(), display("application/vnd.plotly.v1+json", `{"a":"</script><script>__pwn=1</script>"}`), "/static/"); err != nil {
 		t.Fatal(err)
 	}
 	if strings.Count(b.String(), "</script>") != 3 || strings.Contains(b.String(), "<script>__pwn") {
 		t.Errorf("the data ends its element: %s", b.String())
 	}
-	if err := RenderFrame(&b, display("text/plain", "x"), ""); problem.KindOf(err) != problem.NotFound {
+	if err := RenderFrame(&b, document(), display("text/plain", "x"), ""); problem.KindOf(err) != problem.NotFound {
 		t.Errorf("an output without script: %v", err)
 	}
 	for _, name := range regexp.MustCompile(`/static/([^"]+)`).FindAllStringSubmatch(b.String(), -1) {
@@ -185,10 +220,10 @@ func TestRenderFrame(t *testing.T) {
 	if _, err := DrawScript("draw.js"); problem.KindOf(err) != problem.NotFound {
 		t.Errorf("a script of another name: %v", err)
 	}
-	if csp := FrameCSP(display("application/vnd.plotly.v1+json", `{}`)); strings.Contains(csp, "unsafe-eval") || strings.Contains(csp, "script-src 'unsafe") || strings.Contains(csp, "allow-same-origin") {
+	if csp := FrameCSP(document(), display("application/vnd.plotly.v1+json", `{}`)); strings.Contains(csp, "unsafe-eval") || strings.Contains(csp, "script-src 'unsafe") || strings.Contains(csp, "allow-same-origin") {
 		t.Error(csp)
 	}
-	if csp := FrameCSP(display("text/html", "<script>1</script>")); !strings.HasPrefix(csp, "sandbox allow-scripts;") || strings.Contains(csp, "allow-same-origin") || strings.Contains(csp, "http") {
+	if csp := FrameCSP(document(), display("text/html", "<script>1</script>")); !strings.HasPrefix(csp, "sandbox allow-scripts;") || strings.Contains(csp, "allow-same-origin") || strings.Contains(csp, "http") {
 		t.Error(csp)
 	}
 }

@@ -21,4 +21,4 @@ def publish(mime: str, content: Dict[str, Any], text: str) -> None:
     if get_ipython() is None:
         print(text)
         return
-    display(bundle, raw=True)
+    display(bundle, raw=True)  # type: ignore[no-untyped-call,unused-ignore]

@@ -228,6 +228,33 @@ class StopTest(unittest.TestCase):
         self.assertEqual(type(caught.exception).__name__, "QuireStop")
 
 
+class ShellTest(unittest.TestCase):
+    def shell(self, command, /, **variables):
+        out, errors = io.StringIO(), io.StringIO()
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(errors):
+            try:
+                quire.shell(command, **variables)
+            except quire.CommandFailed as failed:
+                return out.getvalue(), errors.getvalue(), failed
+        return out.getvalue(), errors.getvalue(), None
+
+    def test_prints_and_variables(self):
+        out, errors, failed = self.shell('echo "$day $rows $command"; echo oops >&2', day="2026-01-02", rows=[1, None], command=True)
+        self.assertEqual((out, errors, failed), ("2026-01-02 [1, null] true\n", "oops\n", None))
+
+    def test_stops_at_the_first_that_fails(self):
+        out, errors, failed = self.shell("echo before; echo why >&2; echo because >&2; (exit 3); echo after")
+        self.assertEqual((out, errors), ("before\n", "why\nbecause\n"))
+        self.assertEqual((str(failed), failed.status), ("exit status 3: because", 3))
+
+    def test_is_killed(self):
+        self.assertEqual(str(self.shell("kill -9 $$")[2]), "ended by SIGKILL")
+
+    def test_has_no_input_and_prints_any_bytes(self):
+        out, _, failed = self.shell(r"cat; printf 'a\303'; printf '\251\377\n'")
+        self.assertEqual((out, failed), ("a\u00e9\ufffd\n", None))
+
+
 class SecretTest(unittest.TestCase):
     def setUp(self):
         directory = tempfile.TemporaryDirectory()

@@ -1,6 +1,7 @@
 // What is drawn in the frames of outputs: Plotly and Vega by the scripts of the
 // program, HTML by its own; and what stands there when nothing can be drawn.
 import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
 import { after, before, test } from "node:test";
 import { code, notebook, shown, text } from "./notebooks.js";
 import { startBrowser, startQuire, until, watched } from "./quire.js";
@@ -51,7 +52,31 @@ test("Vega is drawn", () => drawn("vega.ipynb", { "application/vnd.vega.v5+json"
   assert.deepEqual(faults, []);
 }));
 
-test("HTML with a script of its own is drawn, as Bokeh's is", () => drawn("bokeh.ipynb", {
+// What Bokeh 3.9.2 itself left in a notebook: output_notebook(), then show() of a figure.
+test("Bokeh is drawn, and answers the mouse", async () => {
+  const saved = JSON.parse(readFileSync(new URL("./bokeh.ipynb", import.meta.url), "utf8"));
+  await quire.save("real-bokeh.ipynb", saved);
+  const { context, page, faults } = await watched(browser, quire.base);
+  try {
+    await page.goto(quire.signIn);
+    await page.goto(quire.base + "/view/users/me/real-bokeh.ipynb");
+    assert.equal(await page.locator("iframe").count(), 2, "the banner's and the figure's: the output that brings the library has none");
+    assert.equal(await page.getByText("JavaScript that is not run").count(), 0);
+    await page.locator("iframe").last().scrollIntoViewIfNeeded();
+    await page.frameLocator("iframe >> nth=1").locator("canvas").first().waitFor();
+    const frame = await (await page.locator("iframe").last().elementHandle()).contentFrame();
+    await until("the figure to be painted", 10, () => frame.evaluate(() => {
+      const view = Object.values(Bokeh.index.roots ?? Bokeh.index)[0];
+      return view !== undefined && view.model.title.text === "Hours";
+    }));
+    if (process.env.SCREENSHOTS) await page.screenshot({ path: process.env.SCREENSHOTS + "/bokeh.png" });
+    assert.deepEqual(faults, []);
+  } finally {
+    await context.close();
+  }
+});
+
+test("HTML with a script of its own is drawn", () => drawn("bokeh.ipynb", {
   "text/html": `<div id="plot" data-root-id="p1"></div><script type="text/javascript">(function(root) { const el = document.getElementById("plot"); const c = document.createElement("canvas"); c.width = 40; el.append(c); c.getContext("2d").fillRect(0, 0, 9, 9); root.drawn = new Function("return 7")(); })(window);</script>`,
 }, async (frame, page, faults) => {
   await frame.locator("canvas").waitFor();

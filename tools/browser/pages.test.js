@@ -223,6 +223,25 @@ signedIn("a value of the wrong type is refused in the form and kept", async (pag
   assert.equal(await page.getByLabel("devices").getAttribute("aria-invalid"), "true");
 }, { status: 400 });
 
+signedIn("a statement is written, run, cancelled, and says where it is wrong", async (page) => {
+  await page.goto(quire.base + "/query");
+  const write = async (statement) => {
+    await page.getByLabel("Statement").fill(statement);
+    await page.getByRole("button", { name: "Run", exact: true }).click();
+    await page.waitForURL("**/query/*");
+  };
+  await write("SELECT 'FR' AS country, n AS plays\nFROM range(7) AS t(n) ORDER BY plays DESC");
+  await page.getByRole("status").getByText("Succeeded").waitFor();
+  await page.getByRole("region", { name: "Result rows" }).getByRole("columnheader", { name: "plays" }).waitFor();
+  await write("SELECT n,\n  nothing_like_it FROM range(7) AS t(n)");
+  await page.getByRole("alert").getByText(/Line 2, column 3: .*nothing_like_it/).waitFor();
+  assert.equal(await page.getByLabel("Statement").getAttribute("aria-invalid"), "true");
+  assert.match(await page.getByLabel("Statement").inputValue(), /nothing_like_it/, "what was typed is kept");
+  await write("SELECT count(*) FROM range(100000000000) a, range(100000) b WHERE a.range % 7 = b.range % 11");
+  await page.getByRole("button", { name: "Cancel" }).click();
+  await page.getByRole("status").getByText("Cancelled").waitFor({ timeout: 60_000 });
+});
+
 signedIn("a run is cancelled", async (page) => {
   await quire.save("waits.ipynb", gated(1));
   await page.goto(quire.base + "/run/users/me/waits.ipynb?p.gates=" + encodeURIComponent(gate("never-").at));
@@ -287,6 +306,51 @@ signedIn("from the listing to a finished run with the keyboard alone", async (pa
   await page.getByText("by key 42").waitFor();
 });
 
+signedIn("the grid of a schedule by the keyboard alone", async (page) => {
+  await quire.api("POST", "/api/schedules", { text: "schedule: 1\nname: keys\ntriggers: [{cron: '0 6 * * *'}]\nsteps:\n- {name: one, sql: SELECT 1}\n- {name: two, sql: SELECT 2, after: [one]}\n" });
+  for (let n = 0; n < 2; n++) {
+    const fire = await quire.api("POST", "/api/schedules/keys/run", {});
+    await until("the fire to end", 60, async () => (await quire.api("GET", "/api/schedules/keys/fires/" + fire.id)).state === "succeeded");
+  }
+  await page.goto(quire.base + "/schedules/keys/grid");
+  const inGrid = () => Boolean(document.activeElement.closest(".s-gridbox td, .s-gridbox th"));
+  // where is the row's name and the column of what has the focus.
+  const where = () => page.evaluate(() => {
+    const cell = document.activeElement.closest("td, th");
+    return cell ? cell.parentElement.cells[0].textContent + " " + cell.cellIndex : document.activeElement.tagName;
+  });
+  const press = async (key, want) => {
+    await page.keyboard.press(key);
+    assert.equal(await where(), want, key);
+  };
+  await tabTo(page, "the grid", inGrid);
+  assert.equal(await where(), "one 2", "the newest fire's first step is where it begins");
+  assert.notEqual(await page.evaluate(() => getComputedStyle(document.activeElement).outlineStyle), "none", "the focus is seen");
+  await press("ArrowLeft", "one 1");
+  await press("ArrowDown", "two 1");
+  await press("ArrowDown", "two 1"); // the edge holds
+  await press("End", "two 2");
+  await press("ArrowUp", "one 2");
+  await press("ArrowUp", "Step 2");
+  await press("Home", "Step 1");
+  await press("ArrowDown", "one 1");
+  // It is one stop of Tab, and is come back to where it was left.
+  await page.keyboard.press("Tab");
+  assert.equal(await page.evaluate(inGrid), false);
+  await page.keyboard.press("Shift+Tab");
+  assert.equal(await where(), "one 1");
+  await page.keyboard.press(" ");
+  await page.getByRole("button", { name: "Resume" }).waitFor();
+  await page.goBack();
+  await tabTo(page, "the grid", inGrid);
+  await page.keyboard.press("Enter");
+  await page.waitForURL((url) => !url.pathname.endsWith("/grid"));
+  await page.goBack();
+  await tabTo(page, "the grid", inGrid);
+  await page.keyboard.press("b");
+  await page.waitForURL("**/schedules/keys/backfill");
+});
+
 test("what is missing or forbidden says so and leads on", async () => {
   const { context, page, faults } = await watched(browser, quire.base);
   await page.goto(quire.signIn);
@@ -307,8 +371,10 @@ const everyPage = ["/login", "/view/", "/view/users", "/view/users/me", "/view/u
   "/view/users/me/tree.json", "/view/users/me/plain.txt", "/run/users/mufford/playback_agg.ipynb", "/run/users/mufford/playback_agg.ipynb?from=RUN",
   "/runs", "/runs?state=failed&owner=me", "/runs?notebook=users/me/Welcome.ipynb&view=results", "/runs/RUN", "/runs/RUN?code=0", "/runs/RUN/timeline", "/runs/RUN/log",
   "/runs/RUN/attempts", "/versions/users/me/Welcome.ipynb", "/trash/users/me", "/rename/users/me/Welcome.ipynb", "/diff",
-  "/diff?a=users/mufford/playback_agg.ipynb&b=users/mufford/New_Titles.ipynb", "/diff?a=nothing&b=run:nothing", "/search", "/search?q=playback", "/search?q=zzzzzz", "/discover",
-  "/view/users/me/nothing.ipynb", "/trash/users/mufford", "/runs/nothing"];
+  "/diff?a=users/mufford/playback_agg.ipynb&b=users/mufford/New_Titles.ipynb", "/diff?a=nothing&b=run:nothing", "/search", "/search?q=playback", "/search?q=zzzzzz", "/discover", "/account", "/people", "/schedules", "/compute", "/compute/new", "/templates", "/data", "/query",
+  "/data/table?connection=local&name=titles", "/query/QUERY", "/query/WRONG", "/templates/TEMPLATE", "/run/templates/TEMPLATE.ipynb", "/publish/users/me/Welcome.ipynb", "/sweep/users/me/Welcome.ipynb",
+  "/schedule/users/me/Welcome.ipynb", "/schedule/users/me/Welcome.ipynb?from=RUN", "/schedules/daily", "/schedules/daily/grid", "/schedules/daily/graph", "/schedules/daily/activity", "/schedules/daily/backfill", "/schedules/daily/definition", "/schedules/daily/fires/FIRE",
+  "/compute/new?for=command", "/view/users/me/nothing.ipynb", "/trash/users/mufford", "/runs/nothing"];
 
 let run;
 async function prepared() {
@@ -316,38 +382,60 @@ async function prepared() {
   const { everything } = await import("./notebooks.js");
   await quire.save("every.ipynb", everything());
   await quire.save("tree.json", JSON.stringify({ a: [1, { b: null, c: "text" }], long: "x".repeat(200) }));
+  await quire.save("plain.ipynb", notebook([code("print('plain')")]));
   await quire.save("plain.txt", "a line\n".repeat(50) + "w".repeat(500));
   const all = await until("the sample's own run to end", 60, async () => {
     const list = await quire.api("GET", "/api/runs?notebook=users/me/Welcome.ipynb");
     const ended = (list.runs ?? list.items ?? []).filter((r) => r.state === "succeeded");
     return ended.length ? ended : null;
   });
-  run = all[0].id;
+  let state;
+  const asked = async (statement) => {
+    const { id } = await quire.api("POST", "/api/queries", { connection: "local", statement });
+    await until("a statement to be answered", 60, async () => ["succeeded", "failed"].includes(state = (await quire.api("GET", "/api/queries/" + id)).state));
+    return id;
+  };
+  await until("the sample's tables to be made", 120, async () => await asked("SELECT count(*) FROM titles") && state === "succeeded");
+  await quire.api("POST", "/api/schedules", { text: "schedule: 1\nname: daily\ntriggers: [{cron: '0 6 * * *'}]\nsteps:\n- {name: one, notebook: users/me/plain.ipynb}\n- {name: two, notebook: users/me/plain.ipynb, after: [one]}\n" });
+  const fire = await quire.api("POST", "/api/schedules/daily/run", {});
+  run = {
+    RUN: all[0].id, QUERY: await asked("SELECT 'FR' AS country, n AS plays FROM range(7) AS t(n)"), WRONG: await asked("SELECT nothing FROM range(7)"),
+    TEMPLATE: (await quire.api("GET", "/api/templates")).templates[0].name, FIRE: fire.id,
+  };
   return run;
 }
 
-for (const colorScheme of ["light", "dark"]) {
-  for (const [width, height] of [[1280, 900], [390, 844]]) {
-    test(`every page is fit for everybody, ${colorScheme}, ${width} wide`, { timeout: 240_000 }, async (t) => {
-      const id = await prepared();
-      const { context, page, faults } = await watched(browser, quire.base, { colorScheme, viewport: { width, height } });
-      await page.goto(quire.signIn);
-      for (const target of everyPage) {
-        await t.test(target, async () => {
-          await page.goto(quire.base + target.replace("RUN", id));
-          assert.deepEqual(await axe(page), []);
-          const [inner, outer] = await page.evaluate(() => [document.documentElement.scrollWidth, innerWidth]);
-          assert.ok(inner <= outer, `it scrolls sideways: ${inner} px in ${outer}`);
-          assert.deepEqual(faults.splice(0).filter((f) => !/status of 40[34]/.test(f)), []);
-        });
+/** The address of a page with the ids of what is on the server. */
+const filled = (target, ids) => target.replace(/RUN|QUERY|WRONG|TEMPLATE|FIRE/g, (name) => ids[name]);
+
+// What the colours of a page can break: in the other scheme it is the same page.
+const ofColours = ["color-contrast", "link-in-text-block"];
+
+test("every page is fit for everybody, light and dark, 1280 and 390 wide", { timeout: 480_000 }, async (t) => {
+  const id = await prepared();
+  const { context, page, faults } = await watched(browser, quire.base, { reducedMotion: "reduce" });
+  await page.goto(quire.signIn);
+  for (const target of everyPage) {
+    await t.test(target, async () => {
+      await page.emulateMedia({ colorScheme: "light" });
+      await page.goto(quire.base + filled(target, id));
+      for (const [width, height] of [[1280, 900], [390, 844]]) {
+        await page.setViewportSize({ width, height });
+        for (const [colorScheme, rules] of [["light", undefined], ["dark", ofColours]]) {
+          await page.emulateMedia({ colorScheme });
+          assert.deepEqual(await axe(page, rules), [], `${colorScheme}, ${width} wide`);
+        }
+        const [inner, outer] = await page.evaluate(() => [document.documentElement.scrollWidth, innerWidth]);
+        assert.ok(inner <= outer, `it scrolls sideways: ${inner} px in ${outer}`);
       }
-      await context.close();
+      assert.deepEqual(faults.splice(0).filter((f) => !/status of 40[34]/.test(f)), []);
     });
   }
-}
+  await context.close();
+});
 
 test("pages are whole without script", async () => {
-  const id = await prepared();
+  const id = (await prepared()).RUN;
   const { context, page, faults } = await watched(browser, quire.base, { javaScriptEnabled: false });
   await page.goto(quire.signIn);
   for (const [target, want] of [["/view/users/me", "Welcome.ipynb"], ["/runs/" + id, "rows"], ["/run/users/me/Welcome.ipynb", "country"], ["/runs/" + id + "/timeline", "Cell 5"]]) {

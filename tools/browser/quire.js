@@ -31,25 +31,35 @@ export async function startQuire(options = {}) {
     lines.once("line", resolve);
     lines.once("close", () => resolve(""));
   });
-  // Runs outlive their server; those that a test left do not outlive the test.
+  // Runs and notebook servers outlive their server; those that a test left do not
+  // outlive the test.
   let base = "", token = "";
-  async function cancelRuns() {
+  async function endWhatIsLeft() {
     const ask = (method, target) => fetch(base + target, { method, headers: { Authorization: "token " + token } });
-    for (const state of base ? ["queued", "running"] : []) {
-      const answer = await ask("GET", "/api/runs?state=" + state).catch(() => null);
-      for (const run of answer?.ok ? (await answer.json()).runs ?? [] : []) await ask("POST", "/api/runs/" + run.id + "/cancel").catch(() => null);
-    }
-    await until("left runs to end", 20, async () => {
-      const answer = base && await ask("GET", "/api/runs?state=running").catch(() => null);
-      return !answer?.ok || ((await answer.json()).runs ?? []).length === 0;
+    if (!base) return;
+    await ask("DELETE", "/api/users/me/server").catch(() => null);
+    // The sample's own runs begin one behind the other.
+    await until("left runs to end", 60, async () => {
+      let left = 0;
+      for (const state of ["queued", "running"]) {
+        const answer = await ask("GET", "/api/runs?state=" + state).catch(() => null);
+        for (const run of answer?.ok ? (await answer.json()).runs ?? [] : []) {
+          left++;
+          await ask("POST", "/api/runs/" + run.id + "/cancel").catch(() => null);
+        }
+      }
+      return left === 0;
     });
   }
   const stop = async () => {
-    await cancelRuns();
-    child.kill("SIGTERM");
-    const how = await ended;
-    rmSync(data, { recursive: true, force: true });
-    return { ...how, log };
+    try {
+      await endWhatIsLeft();
+    } finally { // a server that goes on would hold the test's process for ever
+      child.kill("SIGTERM");
+      await ended;
+      rmSync(data, { recursive: true, force: true });
+    }
+    return { ...await ended, log };
   };
   if (!first.startsWith("http://")) {
     await stop();
@@ -109,17 +119,24 @@ export async function watched(browser, base, options = {}) {
   return { context, page, faults };
 }
 
-// axe returns what axe-core finds against WCAG 2 A and AA, in words. What stands
-// in the frames of outputs is the notebook's own and is left out.
-export async function axe(page) {
-  await page.evaluate(axeSource);
-  return page.evaluate(async () => {
+// axe returns what axe-core finds against WCAG 2 A and AA, or against the rules
+// that are named, in words. What stands in the frames of outputs is the notebook's
+// own and is left out.
+export async function axe(page, rules) {
+  if (!await page.evaluate(() => "axe" in window)) await page.evaluate(axeSource);
+  return page.evaluate(async (rules) => {
     const found = await window.axe.run(document, {
       iframes: false, resultTypes: ["violations"],
-      runOnly: { type: "tag", values: ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"] },
+      runOnly: rules ? { type: "rule", values: rules } : { type: "tag", values: ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"] },
     });
     return found.violations.flatMap((v) => v.nodes.slice(0, 5).map((n) => `${v.id}: ${n.target.join(" ")}: ${n.html.slice(0, 160)} ${(n.any[0] ?? n.all[0] ?? n.none[0])?.message ?? ""}`));
-  });
+  }, rules);
+}
+
+// connected waits until JupyterLab's page is connected to its kernel. Before that
+// it shows "idle" for a moment, and forgets without a word what it is told to run.
+export function connected(kernels) {
+  return until("JupyterLab to be connected to a kernel", 40, async () => (await kernels()).some((k) => k.connections > 0));
 }
 
 // until waits for a condition on the side of the test, and says what it waited for.

@@ -33,13 +33,14 @@ type summary struct {
 
 func main() {
 	also := flag.Int("also", 0, "tests that passed before, to be counted")
+	broken := flag.Int("broken", 0, "parts that failed before, to be counted")
 	flag.Parse()
-	s := summary{out: os.Stdout, passed: *also, output: map[[2]string]*strings.Builder{}}
+	s := summary{out: os.Stdout, passed: *also, failed: *broken, output: map[[2]string]*strings.Builder{}}
 	if err := s.read(os.Stdin); err != nil {
 		fmt.Fprintln(os.Stderr, "testsum:", err)
 		os.Exit(1)
 	}
-	if !s.finish(*also) {
+	if !s.finish(*also, *broken) {
 		os.Exit(1)
 	}
 }
@@ -153,11 +154,11 @@ func (s *summary) show(key [2]string) {
 }
 
 // finish writes the closing lines and tells whether all is well.
-func (s *summary) finish(also int) bool {
+func (s *summary) finish(also, broken int) bool {
 	for _, name := range s.skipped {
 		fmt.Fprintln(s.out, "--- SKIP:", name, "(a skipped test counts as failed)")
 	}
-	if s.passed == also && s.failed == 0 {
+	if s.passed == also && s.failed == broken {
 		fmt.Fprintln(s.out, "no Go test ran")
 		s.failed++
 	}

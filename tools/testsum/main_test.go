@@ -69,7 +69,7 @@ func TestSummary(t *testing.T) {
 			if err := s.read(strings.NewReader(tt.in)); err != nil {
 				t.Fatal(err)
 			}
-			if ok := s.finish(tt.also); ok != tt.ok {
+			if ok := s.finish(tt.also, 0); ok != tt.ok {
 				t.Errorf("ok is %v", ok)
 			}
 			for _, want := range tt.want {

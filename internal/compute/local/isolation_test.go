@@ -3,6 +3,7 @@
 package local_test
 
 import (
+	"context"
 	"crypto/sha256"
 	"encoding/json"
 	"fmt"
@@ -21,6 +22,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"quire/internal/compute"
+	"quire/internal/compute/local"
 	"quire/internal/problem"
 )
 
@@ -312,11 +314,11 @@ func TestOwnProgramAsCommand(t *testing.T) {
 	if err := os.WriteFile(script, []byte("#!/proc/self/exe -test.list=^$\n"), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	exit, log := in.run(t, in.spec(compute.Resources{}, "sh", "-c", `/work/script & pid=$!; for p in $pid 1 self; do (: >>/proc/$p/exe) && echo opened $p; done; wait`))
+	exit, log := in.run(t, in.spec(compute.Resources{}, "sh", "-c", `/workspace/script & pid=$!; for p in $pid 1 self; do (: >>/proc/$p/exe) && echo opened $p; done; wait`))
 	if strings.Contains(log, "opened") || !strings.Contains(log, "ermission denied") {
 		t.Errorf("%+v %q", exit, log)
 	}
-	direct := in.spec(compute.Resources{}, "/work/script")
+	direct := in.spec(compute.Resources{}, "/workspace/script")
 	if _, err := in.Create(t.Context(), direct); err != nil {
 		t.Fatal(err)
 	}
@@ -340,7 +342,7 @@ func TestOthersFolders(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(other.work, "others-secret"), []byte("s"), 0o666); err != nil {
 		t.Fatal(err)
 	}
-	spec := other.spec(compute.Resources{}, "sh", "-c", "echo s >/tmp/others-secret; echo s >/dev/shm/others-secret; while [ ! -e /work/done ]; do sleep 0.02; done")
+	spec := other.spec(compute.Resources{}, "sh", "-c", "echo s >/tmp/others-secret; echo s >/dev/shm/others-secret; while [ ! -e /workspace/done ]; do sleep 0.02; done")
 	if _, err := other.Create(t.Context(), spec); err != nil {
 		t.Fatal(err)
 	}
@@ -348,7 +350,7 @@ func TestOthersFolders(t *testing.T) {
 		t.Fatal(err)
 	}
 	exit, log := in.run(t, in.spec(compute.Resources{}, "sh", "-c",
-		"find / -xdev -name others-secret -o -path /usr -prune 2>/dev/null; find /tmp /dev/shm /home /var -name others-secret; ls -d "+other.work+" "+filepath.Dir(other.work)+"; hostname; id -u; id -un; touch /work/mine && stat -c %u /work/mine"))
+		"find / -xdev -name others-secret -o -path /usr -prune 2>/dev/null; find /tmp /dev/shm /home /var -name others-secret; ls -d "+other.work+" "+filepath.Dir(other.work)+"; hostname; id -u; id -un; touch /workspace/mine && stat -c %u /workspace/mine"))
 	if strings.Contains(log, "others-secret") || !strings.Contains(log, "1000\nquire\n1000\n") || !strings.Contains(log, "quire-l-") {
 		t.Errorf("%+v %q", exit, log)
 	}
@@ -392,12 +394,42 @@ func TestImage(t *testing.T) {
 	if err != nil || len(entries) != 1 {
 		t.Errorf("the link's target holds %v, %v", entries, err)
 	}
-	good := in.spec(compute.Resources{}, "hello")
+	good := in.spec(compute.Resources{}, "hello", "mounted")
 	good.Root = t.TempDir()
 	source := filepath.Join(t.TempDir(), "hello.go")
-	if err := os.WriteFile(source, []byte(`package main; import "os"; func main() { _, err := os.Stat("/usr/bin"); println("hello", err != nil) }`), 0o644); err != nil {
+	if err := os.WriteFile(source, []byte(`package main
+import ("os"; "strings")
+func main() {
+	_, err := os.Stat("/usr/bin")
+	println("hello", err != nil)
+	for _, name := range []string{"/home/link/keep", "/var/lib/keep"} {
+		if text, err := os.ReadFile(name); err != nil || string(text) != "kept" { println(name, err.Error()) }
+	}
+	for _, dir := range []string{"/home/quire", "/tmp", "/var/tmp", "/home/ann/notebooks/deep"} {
+		if dir == "/home/ann/notebooks/deep" && len(os.Args) < 2 { continue }
+		if err := os.WriteFile(dir+"/made", nil, 0o600); err != nil { println(err.Error()) }
+	}
+	name, _ := os.Hostname()
+	if text, err := os.ReadFile("/etc/hosts"); err != nil || !strings.Contains(string(text), name) { println("/etc/hosts does not name", name) }
+	for _, dir := range []string{"/etc", "/home", "/home/ann", "/home/ann/notebooks", "/var", "/var/lib"} {
+		if os.WriteFile(dir+"/made", nil, 0o600) == nil { println("wrote", dir) }
+	}
+}`), 0o644); err != nil {
 		t.Fatal(err)
 	}
+	// Images of everybody else have a home and no home of ours: what is in it stays.
+	for name, text := range map[string]string{"home/ann/keep": "kept", "var/lib/keep": "kept", "etc/debian_version": "12"} {
+		if err := os.MkdirAll(filepath.Dir(filepath.Join(good.Root, name)), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(good.Root, name), []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.Symlink("ann", filepath.Join(good.Root, "home", "link")); err != nil {
+		t.Fatal(err)
+	}
+	good.Mounts = append(good.Mounts, compute.Mount{Source: in.work, Target: "/home/ann/notebooks/deep"})
 	build := exec.Command("go", "build", "-o", filepath.Join(good.Root, "bin", "hello"), source)
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := build.CombinedOutput(); err != nil {
@@ -405,6 +437,24 @@ func TestImage(t *testing.T) {
 	}
 	if exit, log := in.run(t, good); exit.Code != 0 || log != "hello true\n" {
 		t.Errorf("%+v %q", exit, log)
+	}
+	named := &inside{dir: t.TempDir(), work: in.work}
+	driver, err := local.Open(local.Config{Dir: named.dir, Images: map[string]string{"hello:1": good.Root}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	named.Driver = driver
+	t.Cleanup(func() { driver.Close() })
+	by := named.spec(compute.Resources{}, "hello")
+	by.Image = "hello:1"
+	t.Cleanup(func() { driver.Remove(context.Background(), by.ID) })
+	if exit, log := named.run(t, by); exit.Code != 0 || log != "hello true\n" {
+		t.Errorf("by its name: %+v %q", exit, log)
+	}
+	other := named.spec(compute.Resources{}, "hello")
+	other.Image = "hello:2"
+	if _, err := named.Create(t.Context(), other); !problem.Is(err, problem.Invalid) {
+		t.Errorf("an image that nobody named: %v", err)
 	}
 }
 

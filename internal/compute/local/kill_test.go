@@ -60,7 +60,7 @@ func TestServerKilled(t *testing.T) {
 	const n = 200
 	specs := make([]compute.Spec, n)
 	for i := range n {
-		specs[i] = in.spec(compute.Resources{MemoryBytes: 32 * compute.MiB}, "sh", "-c", fmt.Sprintf("echo %d >>/work/ran; sleep 0.2; exit %d", i, i%7))
+		specs[i] = in.spec(compute.Resources{MemoryBytes: 32 * compute.MiB}, "sh", "-c", fmt.Sprintf("echo %d >>/workspace/ran; sleep 0.2; exit %d", i, i%7))
 	}
 	data, err := json.Marshal(specs)
 	if err != nil {

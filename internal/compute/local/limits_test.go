@@ -24,7 +24,7 @@ import (
 
 var lastID atomic.Int64
 
-// inside is a driver with one folder that is mounted at /work.
+// inside is a driver with one folder that is mounted at /workspace.
 type inside struct {
 	compute.Driver
 	dir, work string
@@ -34,6 +34,12 @@ func setup(t testing.TB) *inside {
 	t.Helper()
 	in := &inside{dir: t.TempDir(), work: t.TempDir()}
 	in.Driver = open(t, in.dir)
+	in.clean(t)
+	return in
+}
+
+// clean removes what is left when the test ends.
+func (in *inside) clean(t testing.TB) {
 	t.Cleanup(func() {
 		all, err := in.List(context.Background(), nil)
 		if err != nil {
@@ -46,7 +52,6 @@ func setup(t testing.TB) *inside {
 		}
 		in.Close()
 	})
-	return in
 }
 
 // needRoot fails where the tests that need control groups cannot run: the
@@ -64,7 +69,7 @@ func needRoot(t testing.TB) {
 func (in *inside) spec(r compute.Resources, argv ...string) compute.Spec {
 	return compute.Spec{
 		ID: fmt.Sprintf("l-%d-%d", os.Getpid(), lastID.Add(1)), Argv: argv, Resources: r,
-		Mounts: []compute.Mount{{Source: in.work, Target: "/work"}},
+		Mounts: []compute.Mount{{Source: in.work, Target: "/workspace"}},
 	}
 }
 
@@ -102,7 +107,7 @@ func TestMemoryLimit(t *testing.T) {
 	needRoot(t)
 	t.Parallel()
 	in := setup(t)
-	other := in.spec(compute.Resources{MemoryBytes: 64 * compute.MiB}, "sh", "-c", "while [ ! -e /work/done ]; do sleep 0.05; done; echo unharmed")
+	other := in.spec(compute.Resources{MemoryBytes: 64 * compute.MiB}, "sh", "-c", "while [ ! -e /workspace/done ]; do sleep 0.05; done; echo unharmed")
 	if _, err := in.Create(t.Context(), other); err != nil {
 		t.Fatal(err)
 	}
@@ -158,27 +163,7 @@ func TestCPULimit(t *testing.T) {
 	needRoot(t)
 	t.Parallel()
 	in := setup(t)
-	spec := in.spec(compute.Resources{CPUMilli: 200}, "sh", "-c", "(while :; do :; done) & while :; do :; done")
-	if _, err := in.Create(t.Context(), spec); err != nil {
-		t.Fatal(err)
-	}
-	if err := in.Start(t.Context(), spec.ID); err != nil {
-		t.Fatal(err)
-	}
-	measure := func() compute.Stats {
-		s, err := in.Stats(t.Context(), spec.ID)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return s
-	}
-	for measure().CPU == 0 {
-		time.Sleep(10 * time.Millisecond)
-	}
-	first := measure()
-	time.Sleep(3 * time.Second) // the thing measured is time
-	last := measure()
-	share := float64(last.CPU-first.CPU) / float64(last.At.Sub(first.At))
+	share, last := in.burn(t, compute.Resources{CPUMilli: 200}, 3*time.Second)
 	t.Logf("two loops with a fifth of a processor took %.3f of one; throttled %v", share, last.Throttled)
 	if share > 0.23 {
 		t.Errorf("%.3f of a processor", share)
@@ -208,7 +193,7 @@ func TestDiskLimit(t *testing.T) {
 	in := setup(t)
 	const size = 64 * compute.MiB
 	spec := in.spec(compute.Resources{DiskBytes: size}, "sh", "-c",
-		`dd if=/dev/zero of=/tmp/big bs=1M count=200; du -sk /tmp | cut -f1; head -c 3000000 /dev/zero >$HOME/small && echo written; echo y >/work/outside && echo outside works`)
+		`dd if=/dev/zero of=/tmp/big bs=1M count=200; du -sk /tmp | cut -f1; head -c 3000000 /dev/zero >$HOME/small && echo written; echo y >/workspace/outside && echo outside works`)
 	_, log := in.run(t, spec)
 	if !strings.Contains(log, "No space left on device") || strings.Contains(log, "written") || !strings.Contains(log, "outside works") {
 		t.Errorf("log %q", log)
@@ -310,15 +295,16 @@ func counted(t testing.TB, dir string) map[string]int {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ours := 0 // others mount and unmount on this machine, too
+	ours := 0 // others mount and unmount on this machine, too, and other tests of Quire
+	mine := "/quire/l-" + fmt.Sprint(os.Getpid()) + "-"
 	for line := range strings.Lines(string(mounts)) {
-		if strings.Contains(line, dir) || strings.Contains(line, " /tmp ") || strings.Contains(line, "quire") {
+		if strings.Contains(line, dir) || strings.Contains(line, " /tmp ") || strings.Contains(line, mine) {
 			ours++
 		}
 	}
 	groups := 0
 	filepath.WalkDir("/sys/fs/cgroup", func(path string, d os.DirEntry, err error) error { //nolint:errcheck // groups come and go
-		if err == nil && d.IsDir() && strings.Contains(path, "/quire/l-"+fmt.Sprint(os.Getpid())+"-") {
+		if err == nil && d.IsDir() && strings.Contains(path, mine) {
 			groups++
 		}
 		return nil

@@ -7,11 +7,8 @@ import (
 	"encoding/json"
 	"errors"
 	"os"
-	"os/exec"
 	"path/filepath"
-	"runtime"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -25,10 +22,13 @@ import (
 
 // Config is what the driver needs.
 type Config struct {
-	Dir        string   // where containers are kept; required; no container sees it
-	Executable string   // the quire binary; "" is the running one
-	LogBytes   int64    // how much of a log is kept; 0 is shim.DefaultLogBytes
-	HostPaths  []string // shown read-only in every container without an image, where they are: a Python, kernels
+	Dir      string   // where containers are kept; required; no container sees it
+	Program  *os.File // what is started beside a container, as with program.Shim; nil is the running binary
+	LogBytes int64    // how much of a log is kept; 0 is shim.DefaultLogBytes
+	// Images are the folders of unpacked images, by the reference that a spec
+	// names them with: "name@sha256:..." or "name:tag".
+	Images    map[string]string
+	HostPaths []string // shown read-only in every container without an image, where they are: a Python, kernels
 }
 
 // containerUser is who the containers' processes are on the host when the
@@ -47,7 +47,7 @@ var _ compute.Driver = (*Driver)(nil)
 func Open(cfg Config) (*Driver, error) {
 	iso := &isolation{cfg: cfg, root: os.Geteuid() == 0, groups: findGroups()}
 	place, err := shim.Open(shim.Options{
-		Name: "local", Dir: cfg.Dir, Executable: cfg.Executable, LogBytes: cfg.LogBytes,
+		Name: "local", Dir: cfg.Dir, Program: cfg.Program, LogBytes: cfg.LogBytes,
 	}, iso)
 	if err != nil {
 		return nil, err
@@ -89,8 +89,8 @@ type notes struct {
 // Plan checks what the spec needs of this machine.
 func (i *isolation) Plan(spec compute.Spec) (json.RawMessage, error) {
 	var found compute.Violations
-	if spec.Image != "" {
-		found.Add("image", "the local driver runs the host's programs, or an unpacked image: give root")
+	if spec.Image != "" && i.cfg.Images[spec.Image] == "" {
+		found.Add("image", "there is no image %s here: the configuration names the folders of unpacked ones", spec.Image)
 	}
 	if spec.Resources.GPUs > 0 {
 		found.Add("resources.gpus", "%s", gpuReason)
@@ -116,6 +116,11 @@ func (i *isolation) Launch(spec compute.Spec, raw json.RawMessage, dir string) (
 	var n notes
 	if err := json.Unmarshal(raw, &n); err != nil {
 		return nil, err
+	}
+	if spec.Image != "" {
+		if spec.Root = i.cfg.Images[spec.Image]; spec.Root == "" {
+			return nil, problem.New(problem.NotFound, "image %s is not in the configuration any more", spec.Image)
+		}
 	}
 	l := &shim.Launch{Attr: i.attr(spec)}
 	l.Config = shim.Config{
@@ -324,49 +329,16 @@ func (i *isolation) system(spec compute.Spec, groups map[string]string, add func
 	return nil
 }
 
-// ownerMap returns the user namespace that maps us to the container's user. A
-// process is needed to make one, and not to keep it.
+// ownerMap returns the user namespace that maps us to the container's user.
 func (i *isolation) ownerMap() (*os.File, error) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	if i.idmap != nil {
 		return i.idmap, nil
 	}
-	executable := i.cfg.Executable
-	if executable == "" {
-		executable = "/proc/self/exe"
-	}
-	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
-	if err != nil {
-		return nil, problem.WrapAs(problem.Unavailable, err, "making a user namespace")
-	}
-	mine, theirs := os.NewFile(uintptr(pair[0]), "idmap"), os.NewFile(uintptr(pair[1]), "idmap")
-	defer theirs.Close()
-	cmd := exec.Command(executable, shim.Command) // it waits for orders until we close our end
-	cmd.Env = []string{"GOMAXPROCS=1"}
-	cmd.ExtraFiles = []*os.File{theirs}
-	one := func(own, other int) []syscall.SysProcIDMap {
-		return []syscall.SysProcIDMap{{ContainerID: own, HostID: other, Size: 1}}
-	}
-	cmd.SysProcAttr = &syscall.SysProcAttr{
-		Cloneflags:  unix.CLONE_NEWUSER,
-		UidMappings: one(os.Geteuid(), containerUser), GidMappings: one(os.Getegid(), containerUser),
-		GidMappingsEnableSetgroups: true, Pdeathsig: syscall.SIGKILL,
-	}
-	runtime.LockOSThread() // Pdeathsig is about the thread
-	defer runtime.UnlockOSThread()
-	if err := cmd.Start(); err != nil {
-		mine.Close()
-		return nil, problem.WrapAs(problem.Unavailable, err, "making a user namespace")
-	}
-	ns, err := os.Open("/proc/" + strconv.Itoa(cmd.Process.Pid) + "/ns/user")
-	mine.Close()
-	cmd.Wait() //nolint:errcheck // it ends because nobody told it what to do
-	if err != nil {
-		return nil, problem.WrapAs(problem.Unavailable, err, "making a user namespace")
-	}
+	ns, err := shim.OwnerMap(i.cfg.Program, containerUser, containerUser)
 	i.idmap = ns
-	return ns, nil
+	return ns, err
 }
 
 // Sizes of the scratch space.

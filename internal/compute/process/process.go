@@ -17,9 +17,9 @@ import (
 
 // Config is what the driver needs.
 type Config struct {
-	Dir        string // where containers are kept; required
-	Executable string // the quire binary; "" is the running one
-	LogBytes   int64  // how much of a log is kept; 0 is shim.DefaultLogBytes
+	Dir      string   // where containers are kept; required
+	Program  *os.File // what is started beside a container, as with program.Shim; nil is the running binary
+	LogBytes int64    // how much of a log is kept; 0 is shim.DefaultLogBytes
 }
 
 // Driver runs containers as plain processes.
@@ -30,7 +30,7 @@ var _ compute.Driver = (*Driver)(nil)
 // Open opens the driver. The caller closes it.
 func Open(cfg Config) (*Driver, error) {
 	place, err := shim.Open(shim.Options{
-		Name: "process", Dir: cfg.Dir, Executable: cfg.Executable, LogBytes: cfg.LogBytes,
+		Name: "process", Dir: cfg.Dir, Program: cfg.Program, LogBytes: cfg.LogBytes,
 	}, isolation{})
 	if err != nil {
 		return nil, err

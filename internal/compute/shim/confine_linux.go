@@ -2,6 +2,7 @@ package shim
 
 import (
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -34,9 +35,6 @@ type TreeMount struct {
 	Target   string `json:"target"`
 	ReadOnly bool   `json:"readOnly,omitempty"`
 }
-
-// Home is the home folder inside a container.
-const Home = "/home/quire"
 
 // newRoot is where the root is built before it becomes "/": any folder that
 // every system has.
@@ -207,16 +205,105 @@ func (b *builder) place(path string, dir bool) (int, error) {
 	if err != nil {
 		return -1, err
 	}
-	defer unix.Close(parent)
-	if dir {
-		err = unix.Mkdirat(parent, filepath.Base(path), 0o755)
-	} else {
-		err = unix.Mknodat(parent, filepath.Base(path), unix.S_IFREG|0o644, 0)
+	err = placeAt(parent, filepath.Base(path), dir)
+	if err == unix.EROFS { // the image has the folder, and not what is to be in it
+		err = b.widen(parent, func(wide int) error { return placeAt(wide, filepath.Base(path), dir) })
 	}
+	unix.Close(parent)
 	if err != nil {
 		return -1, fmt.Errorf("%s is not in the image and cannot be made: %w", path, err)
 	}
 	return b.resolve(path)
+}
+
+func placeAt(parent int, name string, dir bool) error {
+	if dir {
+		return unix.Mkdirat(parent, name, 0o755)
+	}
+	return unix.Mknodat(parent, name, unix.S_IFREG|0o644, 0)
+}
+
+// maxWide is how many entries a folder of an image may have that is made again
+// for what is to be in it besides.
+const maxWide = 256
+
+// widen covers a read-only folder with one that has the same entries and those
+// that add makes.
+func (b *builder) widen(folder int, add func(wide int) error) error {
+	fs, err := unix.Fsopen("tmpfs", unix.FSOPEN_CLOEXEC)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(fs)
+	for _, option := range [][2]string{{"mode", "0755"}, {"size", "1m"}} {
+		if err := unix.FsconfigSetString(fs, option[0], option[1]); err != nil {
+			return err
+		}
+	}
+	if err := unix.FsconfigCreate(fs); err != nil {
+		return err
+	}
+	wide, err := unix.Fsmount(fs, unix.FSMOUNT_CLOEXEC, unix.MOUNT_ATTR_NOSUID|unix.MOUNT_ATTR_NODEV)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(wide)
+	readable, err := unix.Openat(folder, ".", unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return err
+	}
+	dir := os.NewFile(uintptr(readable), "a folder of the image")
+	defer dir.Close()
+	entries, err := dir.ReadDir(maxWide + 1)
+	if err != nil && err != io.EOF {
+		return err
+	}
+	if len(entries) > maxWide {
+		return fmt.Errorf("the folder that it is to be in has more than %d entries", maxWide)
+	}
+	// What lies in it is attached once it is: before, a mount has no place.
+	held := map[string]int{}
+	defer func() {
+		for _, fd := range held {
+			unix.Close(fd)
+		}
+	}()
+	for _, e := range entries {
+		if e.Type()&os.ModeSymlink != 0 {
+			to, err := readlinkAt(readable, e.Name())
+			if err == nil {
+				err = unix.Symlinkat(to, wide, e.Name())
+			}
+			if err != nil {
+				return err
+			}
+			continue
+		}
+		if err := placeAt(wide, e.Name(), e.IsDir()); err != nil {
+			return err
+		}
+		if held[e.Name()], err = unix.OpenTree(readable, e.Name(), unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC|unix.AT_SYMLINK_NOFOLLOW|unix.AT_RECURSIVE); err != nil {
+			return err
+		}
+	}
+	if err := add(wide); err != nil {
+		return err
+	}
+	if err := unix.MoveMount(wide, "", folder, "", unix.MOVE_MOUNT_F_EMPTY_PATH|unix.MOVE_MOUNT_T_EMPTY_PATH); err != nil {
+		return err
+	}
+	for name, fd := range held {
+		if err := unix.MoveMount(fd, "", wide, name, unix.MOVE_MOUNT_F_EMPTY_PATH); err != nil {
+			return err
+		}
+	}
+	return unix.MountSetattr(wide, "", unix.AT_EMPTY_PATH, &unix.MountAttr{Attr_set: unix.MOUNT_ATTR_RDONLY})
+}
+
+func readlinkAt(dir int, name string) (string, error) {
+	buffer := make([]byte, unix.PathMax)
+	n, err := unix.Readlinkat(dir, name, buffer)
+	return string(buffer[:max(n, 0)]), err
 }
 
 func (b *builder) attach(p piece) error {
@@ -362,16 +449,15 @@ func (b *builder) etc() error {
 		if err := os.WriteFile(own, []byte(text), 0o444); err != nil {
 			return err
 		}
-		at, err := b.resolve("/etc/" + name)
-		if err != nil {
-			continue // the root has none, and is read-only
+		at, missing := b.resolve("/etc/" + name)
+		if missing == nil {
+			unix.Close(at)
 		}
-		unix.Close(at)
 		fd, err := CloneTree(own, true, 0, -1)
 		if err == nil {
 			err = b.attach(piece{fd, "/etc/" + name})
 		}
-		if err != nil {
+		if err != nil && missing == nil { // an image whose /etc is no folder, say, goes without
 			return err
 		}
 	}

@@ -1,9 +1,9 @@
-// Package shim is the process that stays with one container: `quire
-// container-init`. It is the container's process 1 where there is a process
-// namespace, and otherwise the parent of its processes. It executes the
-// container's command, reaps what is orphaned, keeps the log within its bound,
-// executes further commands, asks and then kills when the container is to
-// stop, and writes the result down before it ends itself.
+// Package shim is the process that stays with one container: cmd/quire-shim, or
+// where that is not built in `quire container-init`. It is the container's
+// process 1 where there is a process namespace, and otherwise the parent of its
+// processes. It executes the container's command, reaps what is orphaned, keeps
+// the log within its bound, executes further commands, asks and then kills when
+// the container is to stop, and writes the result down before it ends itself.
 //
 // The shim is not the server's child for longer than its start: the server may
 // stop, be killed or be replaced. Whoever comes later finds the container in

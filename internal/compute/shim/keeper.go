@@ -312,7 +312,7 @@ func (k *keeper) describe(ws syscall.WaitStatus, stopped bool, grace time.Durati
 	exit.PeakMemoryBytes = figures.PeakBytes
 	switch {
 	case figures.OOMKills > 0 && !stopped && exit.Code != 0:
-		exit = outOfMemory(exit, k.cfg.Limits.MemoryBytes)
+		exit = OutOfMemory(exit, k.cfg.Limits.MemoryBytes)
 	case stopped && killed:
 		exit.Cause, exit.Reason = compute.CauseStopped, fmt.Sprintf("stopped; killed, since it had not ended after %v", grace)
 		if grace == 0 {
@@ -324,8 +324,8 @@ func (k *keeper) describe(ws syscall.WaitStatus, stopped bool, grace time.Durati
 	return exit
 }
 
-// outOfMemory makes an exit one that the memory limit caused.
-func outOfMemory(exit compute.Exit, limit int64) compute.Exit {
+// OutOfMemory makes an exit one that the memory limit caused.
+func OutOfMemory(exit compute.Exit, limit int64) compute.Exit {
 	exit.OOMKilled, exit.Cause = true, compute.CauseOOM
 	exit.Reason = fmt.Sprintf("out of memory: limit %s, peak %s",
 		compute.FormatBytes(limit), compute.FormatBytes(exit.PeakMemoryBytes))

@@ -39,12 +39,12 @@ type Isolation interface {
 // compute.Driver that all drivers with shims share. Its methods are those of
 // compute.Driver.
 type Place struct {
-	name       string
-	dir        string // absolute
-	root       *os.Root
-	executable string
-	logMax     int64
-	isolation  Isolation
+	name      string
+	dir       string // absolute
+	root      *os.Root
+	program   *os.File
+	logMax    int64
+	isolation Isolation
 
 	mu      sync.Mutex
 	locks   map[string]*idLock
@@ -63,10 +63,10 @@ type idLock struct {
 
 // Options are what a Place needs. Dir and Name are required.
 type Options struct {
-	Name       string // of the driver
-	Dir        string // made when it is not there, with mode 0700
-	Executable string // the quire binary; "" is the running one
-	LogBytes   int64  // how much of a container's log is kept; 0 is DefaultLogBytes
+	Name     string   // of the driver
+	Dir      string   // made when it is not there, with mode 0700
+	Program  *os.File // what is started beside a container, as with program.Shim; nil is the running binary
+	LogBytes int64    // how much of a container's log is kept; 0 is DefaultLogBytes
 }
 
 // DefaultLogBytes is how much of a container's log is kept.
@@ -100,14 +100,11 @@ func Open(opt Options, isolation Isolation) (*Place, error) {
 	if err != nil {
 		return nil, problem.WrapAs(problem.Unavailable, err, "opening the folder of containers")
 	}
-	if opt.Executable == "" {
-		opt.Executable = ownExecutable()
-	}
 	if opt.LogBytes == 0 {
 		opt.LogBytes = DefaultLogBytes
 	}
 	return &Place{
-		name: opt.Name, dir: dir, root: root, executable: opt.Executable, logMax: opt.LogBytes, isolation: isolation,
+		name: opt.Name, dir: dir, root: root, program: opt.Program, logMax: opt.LogBytes, isolation: isolation,
 		locks: make(map[string]*idLock), changed: make(chan struct{}), closed: make(chan struct{}),
 	}, nil
 }
@@ -295,7 +292,7 @@ func (p *Place) status(r record) (compute.Status, result, error) {
 		return s, res, nil
 	case p.alive(id):
 		if !p.told(id) {
-			s.State, s.Stage = compute.Starting, "starting the shim"
+			s.State, s.Stage = compute.Starting, compute.Stage{Name: compute.StageStarting, Text: "starting its first process"}
 		}
 		return s, res, nil
 	case !p.told(id) && shim.Boot == bootID(): // its starter was killed before it had orders
@@ -324,7 +321,7 @@ func (p *Place) lost(r record, shim shimRecord) result {
 		if p.readJSON(r.Spec.ID, "stop.json", &stop) == nil {
 			res.Exit.Cause, res.Exit.Reason = compute.CauseStopped, "killed"
 		} else if res.Usage.OOMKills > 0 {
-			res.Exit = outOfMemory(res.Exit, r.Spec.Resources.MemoryBytes)
+			res.Exit = OutOfMemory(res.Exit, r.Spec.Resources.MemoryBytes)
 		}
 	}
 	if data, err := json.Marshal(res); err == nil {

@@ -11,6 +11,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -81,12 +83,10 @@ func (p *Place) start(ctx context.Context, r record) (err error) {
 		return errors.Join(err, p.isolation.Release(r.Spec, r.Notes, dir))
 	}
 	defer closeAll(launch.Files)
-	cmd := exec.Command(p.executable, Command)
-	cmd.Args[0] = "quire"
+	cmd := command(p.program, slices.Concat(files, launch.Files))
 	cmd.Env = []string{"GOMAXPROCS=2", "GODEBUG=madvdontneed=1", "GOGC=off"} // the shim collects once it has begun
 	cmd.Dir = "/"
 	cmd.SysProcAttr = launch.Attr
-	cmd.ExtraFiles = append(files, launch.Files...)
 	pid, wait, err := startReaped(cmd)
 	if err != nil {
 		return errors.Join(problem.WrapAs(problem.Unavailable, err, "starting the shim"), p.isolation.Release(r.Spec, r.Notes, dir))
@@ -116,10 +116,24 @@ func (p *Place) start(ctx context.Context, r record) (err error) {
 	return p.tell(ctx, control, launch.Config)
 }
 
+// command is a shim that is to be started with files, from fdControl on. program
+// comes after them, where nothing takes its number before it is executed.
+func command(program *os.File, files []*os.File) *exec.Cmd {
+	path := ownExecutable()
+	if program != nil {
+		path = "/proc/self/fd/" + strconv.Itoa(fdControl+len(files))
+		files = append(slices.Clip(files), program)
+	}
+	cmd := exec.Command(path, Command)
+	cmd.Args[0] = "quire"
+	cmd.ExtraFiles = files
+	return cmd
+}
+
 // tell gives the shim its orders and waits for its answer.
 func (p *Place) tell(ctx context.Context, control *net.UnixConn, cfg Config) error {
 	control.SetDeadline(time.Now().Add(startTimeout)) //nolint:errcheck // a socket takes deadlines
-	stop := context.AfterFunc(ctx, func() { control.SetDeadline(time.Unix(1, 0)) })
+	stop := context.AfterFunc(ctx, func() { _ = control.SetDeadline(time.Unix(1, 0)) })
 	defer stop()
 	if err := send(control, cfg); err != nil {
 		return problem.WrapAs(problem.Unavailable, errors.Join(ctx.Err(), err), "telling the shim what to do")

@@ -6,6 +6,7 @@ import (
 	"os/exec"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
@@ -168,12 +169,29 @@ func killExactly(pid int, start string) {
 	}
 }
 
+// mapping is held while a process with a user namespace is started. Until we have
+// mapped its users it waits on a pipe, whose other end whatever is forked meanwhile
+// has too: two at once would wait for each other for ever where we are killed just
+// then, with the locks of their containers.
+var mapping sync.Mutex
+
+// startMapped starts a process with a user namespace.
+func startMapped(cmd *exec.Cmd) error {
+	mapping.Lock()
+	defer mapping.Unlock()
+	return cmd.Start()
+}
+
 // startReaped starts a shim and returns what waits for its end, without a
 // thread that sleeps for as long as the container lives.
 func startReaped(cmd *exec.Cmd) (pid int, wait func(), err error) {
 	pidfd := -1
 	cmd.SysProcAttr.PidFD = &pidfd
-	if err := cmd.Start(); err != nil {
+	start := cmd.Start
+	if len(cmd.SysProcAttr.UidMappings) > 0 {
+		start = func() error { return startMapped(cmd) }
+	}
+	if err := start(); err != nil {
 		return 0, nil, err
 	}
 	pid = cmd.Process.Pid

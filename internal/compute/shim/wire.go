@@ -18,6 +18,9 @@ import (
 // Command is the first argument of a quire process that is a shim.
 const Command = "container-init"
 
+// Home is the home folder inside a container.
+const Home = "/home/quire"
+
 // maxMessage is how long one message may be: arguments and environment are
 // bounded well below it.
 const maxMessage = 1 << 20

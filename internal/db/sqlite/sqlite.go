@@ -5,13 +5,10 @@ package sqlite
 import (
 	"context"
 	"database/sql"
-	"embed"
 	"errors"
 	"fmt"
-	"io/fs"
 	"net/url"
-	"path"
-	"slices"
+	"strings"
 
 	"modernc.org/sqlite" // also registers the database/sql driver
 	sqlite3 "modernc.org/sqlite/lib"
@@ -20,9 +17,6 @@ import (
 	"quire/internal/fault"
 	"quire/internal/problem"
 )
-
-//go:embed migrations/*.sql
-var migrations embed.FS
 
 // readers is how many queries may run beside the one writer.
 const readers = 4
@@ -39,11 +33,16 @@ func Open(ctx context.Context, file string) (*db.DB, error) {
 	if err := migrate(ctx, write); err != nil {
 		return nil, errors.Join(problem.WrapAs(problem.Unavailable, err, "preparing the database %s", file), write.Close())
 	}
+	// One server has this file: whatever the one before was about to free, it is
+	// not freeing any more.
+	if _, err := write.ExecContext(ctx, `UPDATE doomed_objects SET claimed = 0 WHERE claimed <> 0`); err != nil {
+		return nil, errors.Join(problem.WrapAs(problem.Unavailable, err, "preparing the database %s", file), write.Close())
+	}
 	read, err := open(file, readers)
 	if err != nil {
 		return nil, errors.Join(problem.WrapAs(problem.Unavailable, err, "opening the database %s", file), write.Close())
 	}
-	return db.New(write, read, isUnique), nil
+	return db.New(write, read, dialect), nil
 }
 
 func open(file string, conns int) (*sql.DB, error) {
@@ -71,46 +70,57 @@ func open(file string, conns int) (*sql.DB, error) {
 	return handle, handle.Ping()
 }
 
-// migrate applies the migrations that the database does not have, each in a
-// transaction of its own.
-func migrate(ctx context.Context, handle *sql.DB) error {
-	names, err := fs.Glob(migrations, "migrations/*.sql")
-	if err != nil {
-		return err
-	}
-	slices.Sort(names)
-	var have int
-	if err := handle.QueryRowContext(ctx, `PRAGMA user_version`).Scan(&have); err != nil {
-		return err
-	}
-	if have > len(names) {
-		return fmt.Errorf("it was made by a newer Quire (schema %d, this one knows %d): use that or a newer one", have, len(names))
-	}
-	for i, name := range names[have:] {
-		if err := apply(ctx, handle, name, have+i+1); err != nil {
-			return fmt.Errorf("migration %s: %w", path.Base(name), err)
-		}
-	}
-	return nil
-}
+// numbered is how many migrations were counted by the file's user_version
+// before databases knew them by name.
+const numbered = 9
 
-func apply(ctx context.Context, handle *sql.DB, name string, version int) error {
-	text, err := migrations.ReadFile(name)
-	if err != nil {
-		return err
-	}
+// migrate brings the tables up to date, in one transaction.
+func migrate(ctx context.Context, handle *sql.DB) error {
 	tx, err := handle.BeginTx(ctx, nil)
 	if err != nil {
 		return err
 	}
 	defer func() { _ = tx.Rollback() }()
-	if _, err := tx.ExecContext(ctx, string(text)); err != nil {
-		return err
-	}
-	if _, err := tx.ExecContext(ctx, fmt.Sprintf(`PRAGMA user_version = %d`, version)); err != nil {
+	err = db.Migrate(ctx, tx, dialect.Name, func(names []string) ([]string, error) {
+		var have int
+		if err := tx.QueryRowContext(ctx, `PRAGMA user_version`).Scan(&have); err != nil {
+			return nil, err
+		}
+		if have > numbered {
+			return nil, fmt.Errorf("it was made by a newer Quire (schema %d): use that or a newer one", have)
+		}
+		return names[:have], nil
+	})
+	if err != nil {
 		return err
 	}
 	return tx.Commit()
+}
+
+// dialect is SQLite's: its one writing connection keeps transactions in a row.
+var dialect = db.Dialect{
+	Name:   "sqlite",
+	Unique: isUnique,
+	Search: db.SearchDialect{
+		Insert: `INSERT INTO search_cells (text, document, anchor, cell) VALUES (?, ?, ?, ?)`,
+		Cells: `SELECT s.path, s.title, c.anchor, c.cell, snippet(search_cells, 0, char(2), char(3), '…', 24)
+			FROM search_cells c JOIN search_documents s ON s.id = c.document
+			WHERE search_cells MATCH ? ORDER BY c.rank LIMIT ?`,
+		Runs: `SELECT r.id, r.owner, r.notebook, snippet(search_runs, 0, char(2), char(3), '…', 24)
+			FROM search_runs s JOIN runs r ON r.rowid = s.rowid
+			WHERE search_runs MATCH ? ORDER BY s.rowid DESC LIMIT ?`,
+		Words: words,
+	},
+}
+
+// words is the query for all words, the last one also as a beginning. Each is
+// quoted: none of them is taken for FTS5's own syntax.
+func words(all []string) string {
+	quoted := make([]string, len(all))
+	for i, w := range all {
+		quoted[i] = `"` + strings.ReplaceAll(w, `"`, `""`) + `"`
+	}
+	return strings.Join(quoted, " AND ") + " *"
 }
 
 func isUnique(err error) bool {

@@ -2,7 +2,6 @@ package kerneltest
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -13,6 +12,7 @@ import (
 	"time"
 
 	"quire/internal/kernel"
+	"quire/internal/kernel/serve"
 	"quire/internal/kernel/wire"
 )
 
@@ -69,7 +69,7 @@ func Main() {
 		return
 	}
 	_ = os.Unsetenv(optionsVariable)
-	if err := serve(text, os.Args[len(os.Args)-1]); err != nil {
+	if err := serveFake(text, os.Args[len(os.Args)-1]); err != nil {
 		fmt.Fprintln(os.Stderr, "fake kernel:", err)
 		os.Exit(1)
 	}
@@ -82,10 +82,10 @@ type fake struct {
 	codec *wire.Codec
 	id    string
 
-	iopub  *publisher
-	shell  *router
-	ctrl   *router
-	stdin  *router
+	iopub  *serve.Publisher
+	shell  *serve.Router
+	ctrl   *serve.Router
+	stdin  *serve.Router
 	cut    chan struct{}      // an interrupt, capacity 1
 	answer chan *wire.Message // input replies
 	done   chan struct{}
@@ -96,26 +96,7 @@ type fake struct {
 	count  int
 }
 
-// connection is the part of a connection file that the fake needs.
-type connection struct {
-	Transport   string `json:"transport"`
-	IP          string `json:"ip"`
-	ShellPort   int    `json:"shell_port"`
-	IOPubPort   int    `json:"iopub_port"`
-	StdinPort   int    `json:"stdin_port"`
-	ControlPort int    `json:"control_port"`
-	HBPort      int    `json:"hb_port"`
-	Key         string `json:"key"`
-}
-
-func (c connection) listen(port int) (net.Listener, error) {
-	if c.Transport == "ipc" {
-		return net.Listen("unix", fmt.Sprintf("%s-%d", c.IP, port))
-	}
-	return net.Listen("tcp", fmt.Sprintf("%s:%d", c.IP, port))
-}
-
-func serve(options, file string) error {
+func serveFake(options, file string) error {
 	f := &fake{
 		id: fmt.Sprintf("fake%d", os.Getpid()), cut: make(chan struct{}, 1),
 		answer: make(chan *wire.Message, 16), done: make(chan struct{}),
@@ -125,14 +106,11 @@ func serve(options, file string) error {
 	}
 	f.dieEarly()
 	if f.opt.Deaf {
+		f.signals() // a program that can get none and waits for nothing is ended by Go
 		select {}
 	}
-	data, err := os.ReadFile(file)
+	conn, err := serve.ReadConnection(file)
 	if err != nil {
-		return err
-	}
-	var conn connection
-	if err := json.Unmarshal(data, &conn); err != nil {
 		return err
 	}
 	f.codec = wire.NewCodec([]byte(conn.Key))
@@ -179,21 +157,21 @@ func (f *fake) interrupt() {
 	}
 }
 
-func (f *fake) run(conn connection) error {
+func (f *fake) run(conn serve.Connection) error {
 	var listeners [4]net.Listener
 	for i, port := range []int{conn.IOPubPort, conn.StdinPort, conn.ControlPort, conn.ShellPort} {
-		l, err := conn.listen(port)
+		l, err := conn.Listen(port)
 		if err != nil {
 			return err
 		}
 		defer l.Close()
 		listeners[i] = l
 	}
-	f.iopub = newPublisher(listeners[0])
-	f.stdin = newRouter(listeners[1], f.onStdin)
-	f.ctrl = newRouter(listeners[2], f.onControl)
+	f.iopub = serve.NewPublisher(listeners[0])
+	f.stdin = serve.NewRouter(listeners[1], f.onStdin)
+	f.ctrl = serve.NewRouter(listeners[2], f.onControl)
 	requests := make(chan *wire.Message, 1024)
-	f.shell = newRouter(listeners[3], func(r *router, frames [][]byte) {
+	f.shell = serve.NewRouter(listeners[3], func(r *serve.Router, frames [][]byte) {
 		if m, err := f.codec.Decode(wire.Shell, frames, time.Now()); err == nil {
 			requests <- m
 		}
@@ -211,13 +189,13 @@ func (f *fake) run(conn connection) error {
 	}
 }
 
-func (f *fake) onStdin(_ *router, frames [][]byte) {
+func (f *fake) onStdin(_ *serve.Router, frames [][]byte) {
 	if m, err := f.codec.Decode(wire.Stdin, frames, time.Now()); err == nil && m.Type() == "input_reply" {
 		f.answer <- m
 	}
 }
 
-func (f *fake) onControl(r *router, frames [][]byte) {
+func (f *fake) onControl(r *serve.Router, frames [][]byte) {
 	m, err := f.codec.Decode(wire.Control, frames, time.Now())
 	if err != nil || f.opt.Mute {
 		return
@@ -321,108 +299,9 @@ func (f *fake) message(parent *wire.Message, ids [][]byte, msgType string, conte
 }
 
 func (f *fake) publish(parent *wire.Message, msgType string, content any, buffers ...[]byte) {
-	f.iopub.send(f.message(parent, [][]byte{[]byte("kernel." + msgType)}, msgType, content, buffers...))
+	f.iopub.Send(f.message(parent, [][]byte{[]byte("kernel." + msgType)}, msgType, content, buffers...))
 }
 
-func (f *fake) reply(r *router, m *wire.Message, msgType string, content any) {
-	r.send(f.message(m, m.Identities, msgType, content))
-}
-
-// router is a ROUTER socket: frames come with their sender's identity in front.
-type router struct {
-	mu    sync.Mutex
-	conns map[string]*wire.Conn
-}
-
-func newRouter(l net.Listener, got func(*router, [][]byte)) *router {
-	r := &router{conns: make(map[string]*wire.Conn)}
-	go accept(l, wire.Router, func(c *wire.Conn) {
-		id := c.PeerIdentity()
-		r.mu.Lock()
-		if len(id) == 0 {
-			id = fmt.Appendf(nil, "\x00%d", len(r.conns))
-		}
-		r.conns[string(id)] = c
-		r.mu.Unlock()
-		for {
-			frames, err := c.ReadFrames()
-			if err != nil {
-				return
-			}
-			got(r, append([][]byte{id}, frames...))
-		}
-	})
-	return r
-}
-
-// send routes by the first frame. Without such a peer the message is dropped,
-// as ZeroMQ has it.
-func (r *router) send(frames [][]byte) {
-	if len(frames) == 0 {
-		return
-	}
-	r.mu.Lock()
-	c := r.conns[string(frames[0])]
-	r.mu.Unlock()
-	if c != nil {
-		_ = c.WriteFrames(frames[1:])
-	}
-}
-
-// publisher is a PUB socket. Messages before the first subscription are lost,
-// as with the real one.
-type publisher struct {
-	mu   sync.Mutex
-	subs map[*wire.Conn]bool
-}
-
-func newPublisher(l net.Listener) *publisher {
-	p := &publisher{subs: make(map[*wire.Conn]bool)}
-	go accept(l, wire.Pub, func(c *wire.Conn) {
-		for {
-			frames, err := c.ReadFrames()
-			if err != nil {
-				p.mu.Lock()
-				delete(p.subs, c)
-				p.mu.Unlock()
-				return
-			}
-			if len(frames) == 1 && len(frames[0]) == 1 {
-				p.mu.Lock()
-				p.subs[c] = frames[0][0] == 1
-				p.mu.Unlock()
-			}
-		}
-	})
-	return p
-}
-
-func (p *publisher) send(frames [][]byte) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	for c, on := range p.subs {
-		if on {
-			_ = c.WriteFrames(frames)
-		}
-	}
-}
-
-func accept(l net.Listener, t wire.SocketType, serve func(*wire.Conn)) {
-	for {
-		nc, err := l.Accept()
-		if err != nil {
-			if !errors.Is(err, net.ErrClosed) {
-				fmt.Fprintln(os.Stderr, "fake kernel:", err)
-			}
-			return
-		}
-		go func() {
-			c, err := wire.NewConn(nc, t, wire.Options{AsServer: true})
-			if err != nil {
-				_ = nc.Close()
-				return
-			}
-			serve(c)
-		}()
-	}
+func (f *fake) reply(r *serve.Router, m *wire.Message, msgType string, content any) {
+	r.Send(f.message(m, m.Identities, msgType, content))
 }

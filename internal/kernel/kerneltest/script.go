@@ -134,7 +134,7 @@ func (c *cell) output(word, rest string) {
 	case "clear":
 		c.f.publish(c.m, "clear_output", map[string]bool{"wait": rest == "wait"})
 	case "iopub":
-		c.f.publish(c.m, id, json.RawMessage(text))
+		c.f.publish(c.m, id, json.RawMessage(strings.ReplaceAll(text, "$PARENT", c.m.Header.MsgID)))
 	case "buffers":
 		c.f.publish(c.m, "comm_msg", map[string]any{"comm_id": "fake", "data": map[string]any{}}, []byte(rest))
 	case "env":
@@ -188,11 +188,11 @@ func (c *cell) hostile(word string) {
 	case "badsig":
 		frames[2][0] ^= 1
 	case "replay":
-		c.f.iopub.send(frames)
+		c.f.iopub.Send(frames)
 	case "garbage":
 		frames = [][]byte{[]byte("a"), {0xff, 0xfe}, []byte("<IDS|MSG>"), []byte("x")}
 	}
-	c.f.iopub.send(frames)
+	c.f.iopub.Send(frames)
 }
 
 // process does something to the fake's own process.

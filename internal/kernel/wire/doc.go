@@ -3,8 +3,8 @@
 // over it (message.go).
 //
 // Only what a kernel's client needs of ZMTP is here: the NULL mechanism, the
-// DEALER and SUB sockets of a client and, for kernels made for tests, ROUTER
-// and PUB. Peers that were seen to work are libzmq (ipykernel, IRkernel, xeus)
+// DEALER and SUB sockets of a client and, for package serve, ROUTER, PUB and
+// REP. Peers that were seen to work are libzmq (ipykernel, IRkernel, xeus)
 // and zeromq.rs (Deno).
 //
 // A peer is not trusted: the size of a message is bounded before memory for it

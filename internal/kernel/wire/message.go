@@ -62,6 +62,7 @@ type Message struct {
 	Content      json.RawMessage // an object; empty is sent as {}
 	Buffers      [][]byte
 	Received     time.Time // when the last byte came; zero for a message of ours
+	Seq          uint64    // its number at the keeper of its kernel, from 1 up; zero where nobody counts
 
 	rawHeader json.RawMessage // as received, to answer with it
 	rawParent json.RawMessage

@@ -22,6 +22,7 @@ const (
 	Router SocketType = "ROUTER"
 	Sub    SocketType = "SUB"
 	Pub    SocketType = "PUB"
+	Rep    SocketType = "REP" // of the heartbeat
 )
 
 // Limits of ZMTP's small parts. They are far above what a kernel sends.
@@ -158,6 +159,8 @@ func peerOf(t SocketType) SocketType {
 		return Dealer
 	case Sub:
 		return Pub
+	case Rep:
+		return "REQ"
 	}
 	return Sub
 }

@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"reflect"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 )
@@ -221,14 +222,26 @@ func editOnce(d *Doc, r *rand.Rand) {
 	}
 }
 
-const rounds = 320
+// rounds is how many documents the replicas edit: QUIRE_TEST_ROUNDS, else 80.
+func rounds(t *testing.T) int {
+	t.Helper()
+	text := os.Getenv("QUIRE_TEST_ROUNDS")
+	if text == "" {
+		return 80
+	}
+	n, err := strconv.Atoi(text)
+	if err != nil || n < 1 {
+		t.Fatalf("QUIRE_TEST_ROUNDS=%s: want a number of rounds", text)
+	}
+	return n
+}
 
 // TestConvergesWithYjs lets replicas here, in yjs and in JupyterLab's own model
 // of a notebook edit at once, hands each the others' updates in any order, some
 // late and some twice, and wants one document in the end.
 func TestConvergesWithYjs(t *testing.T) {
 	p := startPeer(t)
-	same := 0
+	same, rounds := 0, rounds(t)
 	for round := range rounds {
 		if convergeOnce(t, p, uint64(round)) {
 			same++

@@ -1,0 +1,208 @@
+package shim
+
+import (
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"io"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"runtime/debug"
+	"strconv"
+	"sync"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"quire/internal/compute"
+	"quire/internal/problem"
+)
+
+// InnerMain is an inner process from its start to its end; it returns the exit
+// status. args are those after InnerCommand.
+func InnerMain(args []string) int {
+	if err := hideMemory(); err != nil {
+		return exitTrouble
+	}
+	debug.SetGCPercent(50)
+	switch {
+	case len(args) > 2 && args[0] == InnerRun:
+		return innerRun(args[1], args[2:])
+	case len(args) == 1 && args[0] == InnerExec:
+		return innerExec()
+	}
+	return exitTrouble
+}
+
+// innerRun is process 1 of a container.
+func innerRun(dir string, argv []string) int {
+	signals := make(chan os.Signal, 64)
+	signal.Notify(signals) // everything: a signal from inside must not end the container
+	adoptOrphans()
+	pid, err := innerStart(argv, os.Environ(), dir, []uintptr{0, 1, 1})
+	if err != nil {
+		exit := rejection(err)
+		report(os.Stderr, Report{Exit: &exit, Kind: problem.KindOf(err), Error: err.Error()})
+		return exit.Code
+	}
+	report(os.Stderr, Report{Started: true})
+	go func() {
+		for s := range signals {
+			if n, ok := s.(syscall.Signal); ok && passedOn(n) {
+				syscall.Kill(pid, n) //nolint:errcheck // it may just have ended
+			}
+		}
+	}()
+	exit := exitOf(reapUntil(pid))
+	for deadline := time.Now().Add(5 * time.Second); time.Now().Before(deadline); {
+		syscall.Kill(-1, syscall.SIGKILL) //nolint:errcheck // nobody may be left
+		if _, err := syscall.Wait4(-1, nil, syscall.WNOHANG, nil); errors.Is(err, syscall.ECHILD) {
+			break
+		}
+		waitForChild(20 * time.Millisecond)
+	}
+	usage := ownFigures()
+	exit.PeakMemoryBytes = usage.PeakBytes
+	report(os.Stderr, Report{Exit: &exit, Usage: &usage})
+	return exit.Code
+}
+
+// rejection is how a container ends whose command could not be executed.
+func rejection(err error) compute.Exit {
+	code := 126
+	if problem.Is(err, problem.NotFound) {
+		code = 127
+	}
+	return compute.Exit{Code: code, Cause: compute.CauseRejected, Reason: err.Error()}
+}
+
+// report writes one line in one piece.
+func report(w io.Writer, r Report) {
+	if data, err := json.Marshal(r); err == nil {
+		w.Write(append(data, '\n')) //nolint:errcheck // whoever reads it finds out that it is missing
+	}
+}
+
+// innerStart executes a command. When memory runs out, it goes before us.
+func innerStart(argv, env []string, dir string, files []uintptr) (int, error) {
+	path, err := lookPath(argv[0], env, dir)
+	if err != nil {
+		return 0, err
+	}
+	pid, err := syscall.ForkExec(path, argv, &syscall.ProcAttr{Dir: dir, Env: env, Files: files, Sys: &syscall.SysProcAttr{Setsid: true}})
+	if err != nil {
+		return 0, problem.WrapAs(kindOfExec(err), err, "executing %s", argv[0])
+	}
+	oomFirst(pid)
+	return pid, nil
+}
+
+// reapUntil reaps whatever ends, and returns when that one has.
+func reapUntil(pid int) syscall.WaitStatus {
+	for {
+		var ws syscall.WaitStatus
+		got, err := syscall.Wait4(-1, &ws, 0, nil)
+		if errors.Is(err, syscall.EINTR) {
+			continue
+		}
+		if err != nil || got == pid && (ws.Exited() || ws.Signaled()) {
+			return ws
+		}
+	}
+}
+
+// ownFigures reads the container's own control group, of either version.
+func ownFigures() compute.Stats {
+	stats := compute.Stats{At: time.Now()}
+	for _, name := range FigureFiles() {
+		for _, controller := range []string{"", "memory", "cpuacct", "cpu", "pids"} {
+			if data, err := os.ReadFile(filepath.Join("/sys/fs/cgroup", controller, name)); err == nil {
+				AddFigure(&stats, name, data)
+				break
+			}
+		}
+	}
+	return stats
+}
+
+func readFrame(r io.Reader) ([]byte, error) {
+	var head [4]byte
+	if _, err := io.ReadFull(r, head[:]); err != nil {
+		return nil, err
+	}
+	n := binary.BigEndian.Uint32(head[:])
+	if n > maxFrame {
+		return nil, problem.New(problem.TooLarge, "a frame is over %d bytes", maxFrame)
+	}
+	data := make([]byte, n)
+	_, err := io.ReadFull(r, data)
+	return data, err
+}
+
+// innerExec executes one more command of a container.
+func innerExec() int {
+	first, err := readFrame(os.Stdin)
+	var order ExecOrder
+	if err == nil {
+		err = json.Unmarshal(first, &order)
+	}
+	if err != nil || len(order.Argv) == 0 {
+		return exitTrouble
+	}
+	answer := func(r Report) int {
+		os.Stderr.WriteString("\x00" + order.Mark) //nolint:errcheck // as in report
+		report(os.Stderr, r)
+		return 0
+	}
+	in, out, err := os.Pipe()
+	if err != nil {
+		return answer(Report{Kind: problem.Unavailable, Error: err.Error()})
+	}
+	pid, err := innerStart(order.Argv, mergeEnv(os.Environ(), order.Env), order.Dir, []uintptr{in.Fd(), 1, 2})
+	in.Close()
+	if err != nil {
+		return answer(Report{Kind: problem.KindOf(err), Error: err.Error()})
+	}
+	var ended sync.Mutex // held while the process is known to be there
+	alive := true
+	go func() {
+		feed(out)
+		ended.Lock()
+		defer ended.Unlock()
+		if alive {
+			syscall.Kill(-pid, syscall.SIGKILL) //nolint:errcheck // it may just have ended
+		}
+	}()
+	var info unix.Siginfo
+	for errors.Is(unix.Waitid(unix.P_PID, pid, &info, unix.WEXITED|unix.WNOWAIT, nil), syscall.EINTR) {
+	}
+	ended.Lock()
+	alive = false
+	exit := exitOf(reapUntil(pid))
+	ended.Unlock()
+	return answer(Report{Exit: &exit})
+}
+
+// feed passes the command's input on and returns when there is nobody any more
+// who would send some.
+func feed(to *os.File) {
+	for {
+		data, err := readFrame(os.Stdin)
+		if err != nil {
+			return
+		}
+		if len(data) == 0 {
+			to.Close()
+			continue
+		}
+		to.Write(data) //nolint:errcheck // the command need not read all
+	}
+}
+
+// oomFirst has the kernel choose a process and what it starts before us when
+// memory runs out: what is left can say so.
+func oomFirst(pid int) {
+	os.WriteFile("/proc/"+strconv.Itoa(pid)+"/oom_score_adj", []byte("200"), 0) //nolint:errcheck // a wish
+}
