@@ -146,6 +146,13 @@ type Usage struct {
 // Live reports whether a task has not finished.
 func (t Task) Live() bool { return t.Status.State != Finished }
 
+// hasContainer reports whether the task's container was started and is not known
+// to have ended.
+func (t Task) hasContainer() bool {
+	_, started := t.Since(Started)
+	return started && t.Live()
+}
+
 // Since returns when the task came into a state for the first time; ok is false
 // when it never did.
 func (t Task) Since(s State) (at time.Time, ok bool) {

@@ -21,7 +21,8 @@ import (
 
 // A place is a driver in memory. What a container does is its first argument:
 // "ok" and "fail" end at once, "wait" runs until it is stopped, "flaky" fails
-// once for each job, "oom" runs out of memory. It outlives the Jobs over it.
+// once for each job, "oom" runs out of memory, "linger" runs like "wait" and takes
+// until release to stop. It outlives the Jobs over it.
 type place struct {
 	mu      sync.Mutex
 	boxes   map[string]*box
@@ -29,6 +30,7 @@ type place struct {
 	down    bool           // it does not answer
 	failed  map[string]bool
 	images  chan struct{} // closed when the image of "pull" has come
+	release chan struct{} // closed when "linger" may stop
 }
 
 type box struct {
@@ -38,7 +40,7 @@ type box struct {
 }
 
 func newPlace() *place {
-	return &place{boxes: map[string]*box{}, created: map[string]int{}, failed: map[string]bool{}, images: make(chan struct{})}
+	return &place{boxes: map[string]*box{}, created: map[string]int{}, failed: map[string]bool{}, images: make(chan struct{}), release: make(chan struct{})}
 }
 
 func (p *place) get(id string) (*box, error) {
@@ -156,7 +158,17 @@ func (p *place) Stats(context.Context, string) (compute.Stats, error) {
 	return compute.Stats{MemoryBytes: 1000, PeakBytes: 2000, CPU: time.Second}, nil
 }
 
-func (p *place) Stop(_ context.Context, id string, _ time.Duration) error {
+func (p *place) Stop(ctx context.Context, id string, _ time.Duration) error {
+	p.mu.Lock()
+	lingers := p.boxes[id] != nil && p.boxes[id].spec.Argv[0] == "linger"
+	p.mu.Unlock()
+	if lingers {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-p.release:
+		}
+	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	b, err := p.get(id)
@@ -556,6 +568,29 @@ func TestRuntimeLimit(t *testing.T) {
 	if w.Job.Status.ReasonCode != job.RuntimeLimitExceeded || w.Tasks[0].Status.At().Sub(started) < time.Second {
 		t.Errorf("%+v after %v", w.Job.Status, w.Tasks[0].Status.At().Sub(started))
 	}
+}
+
+// TestYoungTasksAreMeasured asks what a task used that is stopped before its
+// first regular measurement: while it stops, and when it has ended.
+func TestYoungTasksAreMeasured(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	j := s.create(batch(1, "linger"))
+	task := s.until(j.ID, "running", running(1)).Tasks[0].ID
+	if _, err := s.jobs.Kill(t.Context(), ann, j.ID); err != nil {
+		t.Fatal(err)
+	}
+	measured := func(when string) {
+		t.Helper()
+		series, err := s.jobs.Series(t.Context(), ann, task)
+		if err != nil || len(series.Samples) == 0 || series.Peak.PeakMemoryBytes != 2000 {
+			t.Errorf("%s: %+v, %v", when, series, err)
+		}
+	}
+	measured("while it stops")
+	close(s.place.release)
+	s.until(j.ID, "finished", finished)
+	measured("when it has ended")
 }
 
 func TestThePlaceIsAway(t *testing.T) {

@@ -205,13 +205,11 @@ func (s *Jobs) Series(ctx context.Context, u auth.User, id string) (Series, erro
 		return Series{}, err
 	}
 	one := s.liveSeries(id)
-	if (one == nil || len(one.samples) == 0) && t.Status.State == Started {
-		if s.measure(ctx, id) == nil { // it is younger than the first look
-			one = s.liveSeries(id)
-			t, _, err = s.Task(ctx, u, id)
-			if err != nil {
-				return Series{}, err
-			}
+	if (one == nil || len(one.samples) == 0) && t.hasContainer() { // it is younger than the first look
+		_ = s.measure(ctx, id) // where it has ended meanwhile, its end was measured
+		one = s.liveSeries(id)
+		if t, _, err = s.Task(ctx, u, id); err != nil {
+			return Series{}, err
 		}
 	}
 	if one == nil {
