@@ -136,11 +136,8 @@ func run(ctx context.Context, conn *pgx.Conn, sql string, arguments []any, maxRo
 		}
 		return o, nil
 	}
-	table, err := newTable(fields, conn.TypeMap(), out)
-	if err != nil {
-		return o, err
-	}
-	defer table.release()
+	table := newTable(fields, conn.TypeMap(), out)
+	defer table.batches.Release()
 	for rows.Next() {
 		if maxRows > 0 && table.rows == maxRows {
 			o.Truncated = true

@@ -10,8 +10,6 @@ import (
 	"github.com/apache/arrow-go/v18/arrow"
 	"github.com/apache/arrow-go/v18/arrow/array"
 	"github.com/apache/arrow-go/v18/arrow/decimal128"
-	"github.com/apache/arrow-go/v18/arrow/ipc"
-	"github.com/apache/arrow-go/v18/arrow/memory"
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgtype"
 
@@ -19,24 +17,16 @@ import (
 	"quire/internal/query"
 )
 
-// Sizes of batches: the first is small, so that somebody sees it soon.
-const (
-	firstBatch = 1024
-	batchRows  = 32 << 10
-	batchBytes = 8 << 20
-)
+// firstBatch is how many rows the first batch has: few, so that somebody sees it soon.
+const firstBatch = 1024
 
 // A table makes Arrow batches of rows.
 type table struct {
-	schema   *arrow.Schema
-	builders []array.Builder
-	decode   []func(array.Builder, []byte) error
-	names    []string
-	w        *ipc.Writer
-	out      query.Output
-	rows     int64
-	pending  int
-	bytes    int
+	batches *query.Batches
+	decode  []func(array.Builder, []byte) error
+	names   []string
+	out     query.Output
+	rows    int64
 }
 
 // binaryTypes are the types that are read in binary form.
@@ -55,7 +45,7 @@ func formats() map[uint32]int16 {
 	return all
 }
 
-func newTable(fields []pgconn.FieldDescription, types *pgtype.Map, out query.Output) (*table, error) {
+func newTable(fields []pgconn.FieldDescription, types *pgtype.Map, out query.Output) *table {
 	t := &table{out: out}
 	var arrowFields []arrow.Field
 	var columns []query.Column
@@ -63,13 +53,11 @@ func newTable(fields []pgconn.FieldDescription, types *pgtype.Map, out query.Out
 		as, decode := decoderOf(f)
 		arrowFields = append(arrowFields, arrow.Field{Name: f.Name, Type: as, Nullable: true})
 		t.decode, t.names = append(t.decode, decode), append(t.names, f.Name)
-		t.builders = append(t.builders, array.NewBuilder(memory.DefaultAllocator, as))
 		columns = append(columns, query.Column{Name: f.Name, Type: typeName(f, types)})
 	}
-	t.schema = arrow.NewSchema(arrowFields, nil)
 	out.Columns(columns)
-	t.w = ipc.NewWriter(out, ipc.WithSchema(t.schema))
-	return t, nil
+	t.batches = query.NewBatches(out, arrow.NewSchema(arrowFields, nil))
+	return t
 }
 
 func typeName(f pgconn.FieldDescription, types *pgtype.Map) string {
@@ -264,19 +252,21 @@ func (n numeric) scaled(scale int32) *big.Int {
 
 // add adds a row; a value that is nil is null.
 func (t *table) add(values [][]byte) error {
+	bytes := 0
 	for i, v := range values {
+		column := t.batches.Columns[i]
 		if v == nil {
-			t.builders[i].AppendNull()
+			column.AppendNull()
 			continue
 		}
-		if err := t.decode[i](t.builders[i], v); err != nil {
+		if err := t.decode[i](column, v); err != nil {
 			return problem.Wrap(err, "reading column %s", t.names[i])
 		}
-		t.bytes += len(v)
+		bytes += len(v)
 	}
 	t.rows++
-	t.pending++
-	if t.pending >= batchRows || t.bytes >= batchBytes || t.rows == firstBatch {
+	t.batches.Add(bytes)
+	if t.batches.Full() || t.rows == firstBatch {
 		return t.flush()
 	}
 	return nil
@@ -284,18 +274,10 @@ func (t *table) add(values [][]byte) error {
 
 // flush sends the rows so far as one batch.
 func (t *table) flush() error {
-	if t.pending == 0 {
+	if t.batches.Waiting() == 0 {
 		return nil
 	}
-	columns := make([]arrow.Array, len(t.builders))
-	for i, b := range t.builders {
-		columns[i] = b.NewArray()
-		defer columns[i].Release()
-	}
-	batch := array.NewRecordBatch(t.schema, columns, int64(t.pending))
-	defer batch.Release()
-	t.pending, t.bytes = 0, 0
-	if err := t.w.Write(batch); err != nil {
+	if err := t.batches.Flush(); err != nil {
 		return err
 	}
 	t.out.Progress(query.Progress{Rows: t.rows})
@@ -306,11 +288,5 @@ func (t *table) close() error {
 	if err := t.flush(); err != nil {
 		return err
 	}
-	return t.w.Close()
-}
-
-func (t *table) release() {
-	for _, b := range t.builders {
-		b.Release()
-	}
+	return t.batches.Close()
 }

@@ -9,19 +9,17 @@ import (
 
 	"github.com/apache/arrow-go/v18/arrow"
 	"github.com/apache/arrow-go/v18/arrow/array"
-	"github.com/apache/arrow-go/v18/arrow/ipc"
-	"github.com/apache/arrow-go/v18/arrow/memory"
 	lib "modernc.org/sqlite/lib"
 
+	"quire/internal/query"
 	"quire/internal/query/frame"
 )
 
-// Sizes of batches. The types of columns are those of the first one, which is
-// small, so that somebody sees it soon.
+// The types of columns are those of the first batch, which is small, so that
+// somebody sees it soon.
 const (
 	firstRows  = 1024
-	batchRows  = 32 << 10
-	batchBytes = 8 << 20
+	firstBytes = 8 << 20
 	longest    = 50 * time.Millisecond // that a row waits to be sent
 )
 
@@ -43,13 +41,9 @@ type result struct {
 	mu      sync.Mutex
 	err     error // of sending what has waited
 	first   [][]value
-	row     []value // the current one, once the types are known
-	kinds   []int32 // of the columns, once they are known
-	schema  *arrow.Schema
-	build   []array.Builder
-	w       *ipc.Writer
-	pending int
-	bytes   int
+	bytes   int            // of them
+	row     []value        // the current one, once the types are known
+	batches *query.Batches // nil before the types are known
 }
 
 // send sends the rows as an Arrow stream.
@@ -57,8 +51,8 @@ func (o *order) send(st *compiled) error {
 	r := &result{o: o, st: st}
 	r.names, r.types = st.columns()
 	defer func() {
-		for _, b := range r.build {
-			b.Release()
+		if r.batches != nil {
+			r.batches.Release()
 		}
 	}()
 	stop := r.sendWaiting()
@@ -70,7 +64,7 @@ func (o *order) send(st *compiled) error {
 	if err := r.flush(); err != nil {
 		return err
 	}
-	return r.w.Close()
+	return r.batches.Close()
 }
 
 // read goes through the rows.
@@ -105,7 +99,7 @@ func (r *result) sendWaiting() (stop func()) {
 			case <-tick.C:
 			}
 			r.mu.Lock()
-			if len(r.first)+r.pending > 0 && r.err == nil {
+			if (len(r.first) > 0 || r.batches != nil) && r.err == nil {
 				r.err = r.flush()
 			}
 			r.mu.Unlock()
@@ -122,12 +116,11 @@ func (r *result) add() error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	row := r.row
-	if r.kinds == nil { // it is kept
+	if r.batches == nil { // it is kept
 		row = make([]value, len(r.names))
 	}
 	for i := range row {
 		row[i] = r.st.value(int32(i))
-		r.bytes += 8 + len(row[i].bytes)
 	}
 	r.o.mu.Lock()
 	r.o.rows++
@@ -135,78 +128,70 @@ func (r *result) add() error {
 	if r.err != nil {
 		return r.err
 	}
-	if r.kinds == nil {
-		if r.first = append(r.first, row); len(r.first) < firstRows && r.bytes < batchBytes {
+	if r.batches == nil {
+		r.bytes += sizeOf(row)
+		if r.first = append(r.first, row); len(r.first) < firstRows && r.bytes < firstBytes {
 			return nil
 		}
 		return r.flush()
 	}
-	if err := r.put(row); err != nil {
+	if err := r.put(row); err != nil || !r.batches.Full() {
 		return err
-	}
-	if r.pending < batchRows && r.bytes < batchBytes {
-		return nil
 	}
 	return r.flush()
 }
 
+// sizeOf is about how many bytes a row takes.
+func sizeOf(row []value) (bytes int) {
+	for _, v := range row {
+		bytes += 8 + len(v.bytes)
+	}
+	return bytes
+}
+
 func (r *result) put(row []value) error {
 	for i, v := range row {
-		if err := put(r.build[i], v); err != nil {
+		if err := put(r.batches.Columns[i], v); err != nil {
 			return frame.Faultf("invalid", -1, "column %s: %v: write CAST(%[1]s AS TEXT) where a column holds values of several types", r.names[i], err)
 		}
 	}
-	r.pending++
+	r.batches.Add(sizeOf(row))
 	return nil
 }
 
 // flush sends the rows so far as one batch; the first time the types before.
 func (r *result) flush() error {
-	if r.kinds == nil {
+	if r.batches == nil {
 		if err := r.decide(); err != nil {
 			return err
 		}
 	}
-	if r.pending == 0 {
-		return nil
-	}
-	columns := make([]arrow.Array, len(r.build))
-	for i, b := range r.build {
-		columns[i] = b.NewArray()
-		defer columns[i].Release()
-	}
-	batch := array.NewRecordBatch(r.schema, columns, int64(r.pending))
-	defer batch.Release()
-	r.pending, r.bytes = 0, 0
-	return r.w.Write(batch)
+	return r.batches.Flush()
 }
 
 // decide chooses the types of the columns by the first rows, and sends these.
 func (r *result) decide() error {
-	r.kinds = make([]int32, len(r.names))
 	fields, report := make([]arrow.Field, len(r.names)), frame.Report{}
 	for i, name := range r.names {
 		seen := map[int32]bool{}
 		for _, row := range r.first {
 			seen[row[i].kind] = true
 		}
-		r.kinds[i] = kindOf(seen, r.types[i])
+		kind := kindOf(seen, r.types[i])
 		as := map[int32]arrow.DataType{
 			lib.SQLITE_INTEGER: arrow.PrimitiveTypes.Int64, lib.SQLITE_FLOAT: arrow.PrimitiveTypes.Float64,
 			lib.SQLITE_TEXT: arrow.BinaryTypes.String, lib.SQLITE_BLOB: arrow.BinaryTypes.Binary,
-		}[r.kinds[i]]
+		}[kind]
 		fields[i] = arrow.Field{Name: name, Type: as, Nullable: true}
-		r.build = append(r.build, array.NewBuilder(memory.DefaultAllocator, as))
 		if r.types[i] == "" {
-			r.types[i] = map[int32]string{lib.SQLITE_INTEGER: "INTEGER", lib.SQLITE_FLOAT: "REAL", lib.SQLITE_TEXT: "TEXT", lib.SQLITE_BLOB: "BLOB"}[r.kinds[i]]
+			r.types[i] = map[int32]string{lib.SQLITE_INTEGER: "INTEGER", lib.SQLITE_FLOAT: "REAL", lib.SQLITE_TEXT: "TEXT", lib.SQLITE_BLOB: "BLOB"}[kind]
 		}
 		report.Columns = append(report.Columns, frame.Column{Name: name, Type: r.types[i]})
 	}
-	r.schema = arrow.NewSchema(fields, nil)
 	if err := r.o.out.SendJSON(frame.Status, report); err != nil {
 		return err
 	}
-	r.w = ipc.NewWriter(r.o.out, ipc.WithSchema(r.schema))
+	r.batches = query.NewBatches(r.o.out, arrow.NewSchema(fields, nil))
 	rows := r.first
 	r.first, r.row = nil, make([]value, len(r.names))
 	for _, row := range rows {

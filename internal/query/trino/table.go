@@ -11,8 +11,6 @@ import (
 	"github.com/apache/arrow-go/v18/arrow"
 	"github.com/apache/arrow-go/v18/arrow/array"
 	"github.com/apache/arrow-go/v18/arrow/decimal128"
-	"github.com/apache/arrow-go/v18/arrow/ipc"
-	"github.com/apache/arrow-go/v18/arrow/memory"
 
 	"quire/internal/problem"
 	"quire/internal/query"
@@ -30,22 +28,20 @@ type column struct {
 // A table makes an Arrow stream of answers.
 type table struct {
 	out       query.Output
-	limit     int64 // rows; 0 is no limit
-	schema    *arrow.Schema
-	builders  []array.Builder
+	limit     int64          // rows; 0 is no limit
+	batches   *query.Batches // nil before the columns are known
 	decode    []decoder
 	names     []string
-	w         *ipc.Writer
 	rows      int64
 	truncated bool
 }
 
 // take writes the rows of one answer as a batch.
 func (t *table) take(a answer) error {
-	if t.w == nil && len(a.Columns) > 0 && a.UpdateType == "" {
+	if t.batches == nil && len(a.Columns) > 0 && a.UpdateType == "" {
 		t.begin(a.Columns)
 	}
-	if t.w != nil && len(a.Data) > 0 {
+	if t.batches != nil && len(a.Data) > 0 {
 		if err := t.add(a.Data); err != nil {
 			return err
 		}
@@ -75,12 +71,10 @@ func (t *table) begin(columns []column) {
 		as, decode := decoderOf(c.Type)
 		fields = append(fields, arrow.Field{Name: c.Name, Type: as, Nullable: true})
 		told = append(told, query.Column{Name: c.Name, Type: c.Type})
-		t.builders = append(t.builders, array.NewBuilder(memory.DefaultAllocator, as))
 		t.decode, t.names = append(t.decode, decode), append(t.names, c.Name)
 	}
-	t.schema = arrow.NewSchema(fields, nil)
 	t.out.Columns(told)
-	t.w = ipc.NewWriter(t.out, ipc.WithSchema(t.schema))
+	t.batches = query.NewBatches(t.out, arrow.NewSchema(fields, nil))
 }
 
 func (t *table) add(rows [][]json.RawMessage) error {
@@ -88,44 +82,36 @@ func (t *table) add(rows [][]json.RawMessage) error {
 	if t.limit > 0 && t.rows+n > t.limit {
 		n, t.truncated = t.limit-t.rows, true
 	}
-	if n == 0 {
-		return nil
-	}
+	columns := t.batches.Columns
 	for _, row := range rows[:n] {
-		if len(row) != len(t.builders) {
-			return problem.New(problem.Unavailable, "Trino sent a row of %d values where there are %d columns", len(row), len(t.builders))
+		if len(row) != len(columns) {
+			return problem.New(problem.Unavailable, "Trino sent a row of %d values where there are %d columns", len(row), len(columns))
 		}
 		for i, v := range row {
 			if len(v) == 0 || string(v) == "null" {
-				t.builders[i].AppendNull()
-			} else if err := t.decode[i](t.builders[i], v); err != nil {
+				columns[i].AppendNull()
+			} else if err := t.decode[i](columns[i], v); err != nil {
 				return problem.New(problem.Unavailable, "Trino sent a value of column %s that cannot be read", t.names[i])
 			}
 		}
+		t.batches.Add(0) // an answer is a batch, whatever its size
 	}
-	columns := make([]arrow.Array, len(t.builders))
-	for i, b := range t.builders {
-		columns[i] = b.NewArray()
-		defer columns[i].Release()
-	}
-	batch := array.NewRecordBatch(t.schema, columns, n)
-	defer batch.Release()
 	t.rows += n
-	return t.w.Write(batch)
+	return t.batches.Flush()
 }
 
 // close ends the stream.
 func (t *table) close(a answer) (query.Outcome, error) {
 	o := query.Outcome{Rows: t.rows, Truncated: t.truncated, Affected: a.UpdateCount}
-	if t.w == nil {
+	if t.batches == nil {
 		return o, nil
 	}
-	return o, t.w.Close()
+	return o, t.batches.Close()
 }
 
 func (t *table) release() {
-	for _, b := range t.builders {
-		b.Release()
+	if t.batches != nil {
+		t.batches.Release()
 	}
 }
 
