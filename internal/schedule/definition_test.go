@@ -3,6 +3,7 @@ package schedule
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -68,6 +69,14 @@ func TestBadDefinitions(t *testing.T) {
 		{"nothing to run", head, "there is nothing to run"},
 		{"an unknown key", head + "notebok: a.ipynb", "line 3: a definition has no \"notebok\": did you mean notebook?"},
 		{"snake case", head + "notebook: a.ipynb\ncatch_up: all", "line 4: a definition has no \"catch_up\": did you mean catchUp?"},
+		{"a zone in a trigger", head + "notebook: a.ipynb\ntriggers:\n- cron: 0 6 * * *\n  timezone: Europe/Berlin", "line 6: a trigger has no \"timezone\": it stands at the top of the definition, beside name (line 2): timezone: Europe/Berlin"},
+		{"a zone in a trigger and at the top", head + "notebook: a.ipynb\ntimezone: UTC\ntriggers:\n- {cron: 0 6 * * *, tz: Europe/Berlin}", "line 6: a trigger has no \"tz\": it stands at the top of the definition, beside name, where line 4 has it"},
+		{"a start in a trigger", head + "notebook: a.ipynb\ntriggers:\n- {every: 1h, start_date: 2026-01-01}", "line 5: a trigger has no \"start_date\": it stands at the top of the definition, beside name (line 2): start: 2026-12-01T06:00"},
+		{"an end in a signal", head + "notebook: a.ipynb\ntriggers:\n- {schedule: b, end: 2026-01-01}", "line 5: a trigger has no \"end\": it stands at the top"},
+		{"a cron at the top", head + "notebook: a.ipynb\ntriggers: []\nschedule_interval: \"@daily\"", "line 5: a definition has no \"schedule_interval\": it stands in an entry of triggers (line 4): {cron: \"0 6 * * *\"}"},
+		{"another name", head + "notebook: a.ipynb\ntz: Europe/Berlin", "line 4: a definition has no \"tz\": did you mean timezone?"},
+		{"parameters in a trigger", head + "notebook: a.ipynb\ntriggers:\n- {every: 1h, params: {a: 1}}", "line 5: a trigger has no \"params\": it stands in a step, or at the top beside the one notebook (line 3): parameters: "},
+		{"needs", head + "steps:\n- {name: x, notebook: x.ipynb}\n- {name: y, notebook: x.ipynb, depends_on: [x]}", "line 5: a step has no \"depends_on\": did you mean after?"},
 		{"a key twice", head + "notebook: a.ipynb\nnotebook: b.ipynb", "line 4: \"notebook\" is there twice"},
 		{"a bad name", "schedule: 1\nname: A b\nnotebook: a.ipynb", "name: want 1 to 63"},
 		{"a bad cron", head + "notebook: a.ipynb\ntriggers:\n  - cron: 0 25 * * *", "line 5: cron \"0 25 * * *\": character 3: hour: 25 is out of range"},
@@ -143,6 +152,24 @@ func TestBadDefinitions(t *testing.T) {
 	_, faults := Read([]byte(head + "notebook: a.ipynb\nstrategy: fast\ntriggers: 5\nfoo: 1"))
 	if len(faults) != 3 || faults[0].Line != 4 || faults[2].Line != 6 {
 		t.Errorf("want three faults in order of their lines: %v", faults)
+	}
+}
+
+// TestHomes: the example of each key is read where it is said to stand.
+func TestHomes(t *testing.T) {
+	t.Parallel()
+	const head = "schedule: 1\nname: a\n"
+	for _, h := range homes {
+		text := head + h.example
+		switch {
+		case slices.Equal(h.place.near, inTrigger.near):
+			text = head + "triggers: [" + h.example + "]"
+		case slices.Equal(h.place.near, ofStep.near):
+			text = head + "steps:\n- {name: load, notebook: a.ipynb}\n- name: b\n  notebook: a.ipynb\n  " + h.example
+		}
+		if _, faults := Read([]byte(text)); strings.Contains(fmt.Sprint(faults), " has no ") || !strings.Contains(h.example, h.key+":") {
+			t.Errorf("%s: %s: %v", h.key, h.example, faults)
+		}
 	}
 }
 

@@ -98,6 +98,8 @@ func yamlFault(err error) Fault {
 // A reader turns nodes into values and collects what is wrong.
 type reader struct {
 	faults    []Fault
+	top       *yaml.Node          // the definition
+	unknown   map[*yaml.Node]bool // keys that were told about
 	zone      *time.Location
 	stepLines map[string]int
 	lateLine  int              // of a rule of notify that is about lateness
@@ -143,7 +145,13 @@ func (r *reader) mapping(n *yaml.Node, what string, parts map[string]part) {
 		read, known := parts[key.Value]
 		switch {
 		case !known:
-			r.fail(key, "%s has no %q%s", what, key.Value, nearest(key.Value, parts))
+			if !r.unknown[key] { // a trigger that is a signal is read as both
+				r.fail(key, "%s has no %q%s", what, key.Value, r.meant(key.Value, parts))
+			}
+			if r.unknown == nil {
+				r.unknown = map[*yaml.Node]bool{}
+			}
+			r.unknown[key] = true
 		case seen[key.Value]:
 			r.fail(key, "%q is there twice", key.Value)
 		default:
@@ -155,7 +163,6 @@ func (r *reader) mapping(n *yaml.Node, what string, parts map[string]part) {
 
 // nearest names the key that was perhaps meant: the one that begins most like it.
 func nearest(name string, parts map[string]part) string {
-	folded := func(s string) string { return strings.ToLower(strings.NewReplacer("_", "", "-", "").Replace(s)) }
 	var known []string
 	best, same := "", 2
 	for _, key := range slices.Sorted(maps.Keys(parts)) {

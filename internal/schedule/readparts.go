@@ -14,7 +14,7 @@ import (
 )
 
 func (r *reader) definition(n *yaml.Node, d *Definition) {
-	r.zone, r.stepLines = time.UTC, map[string]int{}
+	r.top, r.zone, r.stepLines = n, time.UTC, map[string]int{}
 	for i := 0; i+1 < len(n.Content); i += 2 { // what is written as local time needs it first
 		if n.Content[i].Value == "timezone" {
 			zone, err := LoadZone(n.Content[i+1].Value)
