@@ -80,10 +80,11 @@ func (c *Client) Notices(ctx context.Context, name string) ([]notify.Notice, err
 	return list.Notices, err
 }
 
-// RestartFire runs a fire again, from @failed, @beginning or a step.
-func (c *Client) RestartFire(ctx context.Context, name, id, from string) (schedule.Fire, error) {
+// RestartFire runs a fire again, from @failed, @beginning or a step, with other values
+// where some are given.
+func (c *Client) RestartFire(ctx context.Context, name, id, from string, values schedule.Values) (schedule.Fire, error) {
 	var f schedule.Fire
-	return f, c.call(ctx, http.MethodPost, scheduleAt(name, "fires", id, "restart"), "", restartRequest{from}, &f)
+	return f, c.call(ctx, http.MethodPost, scheduleAt(name, "fires", id, "restart"), "", restartRequest{from, values.Inputs, values.Parameters}, &f)
 }
 
 // StopFire skips a fire that waits, and stops one that runs.

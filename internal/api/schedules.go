@@ -35,7 +35,7 @@ func RegisterSchedules(rt *Router, schedules *schedule.Schedules) {
 	rt.Handle("GET /api/schedules/{name}/fires", doc(Doc{Summary: "Fires, newest slot first", Response: firePage{}, Query: map[string]string{
 		"lane": "only of this lane: \"\" is the schedule's own, or the id of a backfill; left out: all", "limit": "1 to 1000, default 50", "cursor": "next of the page before",
 	}}), h.fires)
-	rt.Handle("POST /api/schedules/{name}/fires/{id}/restart", doc(Doc{Summary: "Run a fire again: from @failed, @beginning, or a step", Request: restartRequest{}, Response: fire}), h.restart)
+	rt.Handle("POST /api/schedules/{name}/fires/{id}/restart", doc(Doc{Summary: "Run a fire again: from @failed, @beginning, or a step; with other inputs or, where the definition has none, other parameters of its steps. Those stay the fire's", Request: restartRequest{}, Response: fire}), h.restart)
 	rt.Handle("POST /api/schedules/{name}/fires/{id}/stop", doc(Doc{Summary: "Skip a fire that waits, stop one that runs", Response: fire}), h.stop)
 	rt.Handle("GET /api/schedules/{name}/notices", doc(Doc{Summary: "Who was told what about a schedule, newest first", Response: noticeList{}}), h.notices)
 	rt.Handle("GET /api/schedules/{name}/backfills", doc(Doc{Summary: "Backfills, newest first", Response: backfillList{}}), h.backfills)
@@ -81,7 +81,9 @@ type (
 		Next  string          `json:"next,omitempty"`
 	}
 	restartRequest struct {
-		From string `json:"from"` // @failed, @beginning or a step
+		From       string                                `json:"from"`                 // @failed, @beginning or a step
+		Inputs     map[string]json.RawMessage            `json:"inputs,omitempty"`     // those that are other than they were
+		Parameters map[string]map[string]json.RawMessage `json:"parameters,omitempty"` // by step
 	}
 	noticeList struct {
 		Notices []notify.Notice `json:"notices"`
@@ -271,7 +273,7 @@ func (h scheduleRoutes) restart(w http.ResponseWriter, r *http.Request) error {
 			return err
 		}
 	}
-	fire, err := h.schedules.Restart(r.Context(), user(r), r.PathValue("name"), r.PathValue("id"), schedule.Restart(body.From))
+	fire, err := h.schedules.Restart(r.Context(), user(r), r.PathValue("name"), r.PathValue("id"), schedule.Restart(body.From), schedule.Values{Inputs: body.Inputs, Parameters: body.Parameters})
 	return answerWith(w, fire, err)
 }
 

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"maps"
 	"slices"
@@ -29,7 +30,7 @@ func serverDefinition(ctx context.Context, name string) (schedule.Definition, er
 // scheduleCommands are the commands that ask the server.
 func scheduleCommands(p Process) []*cobra.Command {
 	var reason, key, from string
-	var inputs []string
+	var inputs, parameters []string
 	show := func(s schedule.Schedule, err error, asJSON bool) error { return showSchedule(p, s, err, asJSON) }
 	fire := func(f schedule.Fire, err error, asJSON bool) error { return showFire(p, f, err, asJSON) }
 	one := func(use, short string, n int, do func(cmd *cobra.Command, cl *api.Client, args []string, asJSON bool) error) *cobra.Command {
@@ -41,13 +42,9 @@ func scheduleCommands(p Process) []*cobra.Command {
 	})
 	pause.Flags().StringVar(&reason, "reason", "", "why, for others to read")
 	run := one("run NAME", "Fire by hand, now", 1, func(cmd *cobra.Command, cl *api.Client, args []string, asJSON bool) error {
-		given := map[string]string{}
-		for _, pair := range inputs {
-			name, value, ok := strings.Cut(pair, "=")
-			if !ok {
-				return usageError{fmt.Errorf("--input %q: want NAME=VALUE", pair)}
-			}
-			given[name] = value
+		given, err := pairsOf("--input", inputs)
+		if err != nil {
+			return err
 		}
 		values, err := schedule.GivenInputs(given)
 		if err != nil {
@@ -60,9 +57,16 @@ func scheduleCommands(p Process) []*cobra.Command {
 	run.Aliases = []string{"trigger"} // the word of other schedulers
 	run.Flags().StringVar(&key, "idempotency-key", "", "the same key again is the same fire")
 	restart := one("restart NAME FIRE", "Run a fire again, from what failed", 2, func(cmd *cobra.Command, cl *api.Client, args []string, asJSON bool) error {
-		f, err := cl.RestartFire(cmd.Context(), args[0], args[1], from)
+		values, err := valuesOf(inputs, parameters)
+		if err != nil {
+			return err
+		}
+		f, err := cl.RestartFire(cmd.Context(), args[0], args[1], from, values)
 		return fire(f, err, asJSON)
 	})
+	restart.Flags().StringArrayVar(&inputs, "input", nil, "NAME=VALUE: an input that is to be another than it was, as JSON or as text; may be repeated")
+	restart.Flags().StringArrayVar(&parameters, "parameter", nil, "STEP.NAME=VALUE: a parameter of a step, where the definition has no inputs; without STEP of its one notebook")
+	restart.Example = "  quire schedule restart nightly FIRE --from load --input day=2026-11-24\n  quire schedule restart daily FIRE --from @beginning --parameter days=7"
 	restart.Flags().StringVar(&from, "from", string(schedule.FromFailed), "@failed, @beginning, or the name of a step")
 	return []*cobra.Command{
 		one("apply FILE", "Give a definition to the server", 1, func(cmd *cobra.Command, cl *api.Client, args []string, asJSON bool) error {
@@ -119,6 +123,49 @@ func scheduleCommands(p Process) []*cobra.Command {
 			return cl.DeleteSchedule(cmd.Context(), args[0])
 		}),
 	}
+}
+
+// pairsOf reads NAME=VALUE pairs.
+func pairsOf(flag string, pairs []string) (map[string]string, error) {
+	given := map[string]string{}
+	for _, pair := range pairs {
+		name, value, ok := strings.Cut(pair, "=")
+		if !ok {
+			return nil, usageError{fmt.Errorf("%s %q: want NAME=VALUE", flag, pair)}
+		}
+		given[name] = value
+	}
+	return given, nil
+}
+
+// valuesOf reads what a fire is given when it runs again.
+func valuesOf(inputs, parameters []string) (schedule.Values, error) {
+	given, err := pairsOf("--input", inputs)
+	if err != nil {
+		return schedule.Values{}, err
+	}
+	all := schedule.Values{Inputs: schedule.Typed(given)}
+	if given, err = pairsOf("--parameter", parameters); err != nil {
+		return schedule.Values{}, err
+	}
+	steps := map[string]map[string]string{}
+	for name, value := range given {
+		step, of, ok := strings.Cut(name, ".")
+		if !ok {
+			step, of = schedule.SoleStep, name
+		}
+		if steps[step] == nil {
+			steps[step] = map[string]string{}
+		}
+		steps[step][of] = value
+	}
+	for step, texts := range steps {
+		if all.Parameters == nil {
+			all.Parameters = map[string]map[string]json.RawMessage{}
+		}
+		all.Parameters[step] = schedule.Typed(texts)
+	}
+	return all, nil
 }
 
 func newBackfillCommand(p Process) *cobra.Command {
@@ -316,6 +363,9 @@ func showFire(p Process, f schedule.Fire, err error, asJSON bool) error {
 		return printJSON(p.Stdout, f)
 	}
 	fmt.Fprintf(p.Stdout, "fire %s is %s\n", f.ID, f.State)
+	if n := len(f.Reruns); n > 0 {
+		fmt.Fprintf(p.Stdout, "  run again by %s %s\n", f.Reruns[n-1].By, printable(f.Reruns[n-1].String()))
+	}
 	for _, t := range f.Tasks {
 		fmt.Fprintf(p.Stdout, "  %s: %s %s %s\n", t.Step, t.State, t.Run, printable(t.Reason))
 	}

@@ -273,10 +273,15 @@ func addRevision(ctx context.Context, tx *sql.Tx, s schedule.Schedule, f *schedu
 		f.Definition, f.Pinned = &s.Definition, s.Pinned
 		return nil
 	}
+	return readRevision(ctx, tx, f)
+}
+
+// readRevision gives a fire the definition of its revision.
+func readRevision(ctx context.Context, q asker, f *schedule.Fire) error {
 	var definition, pinned string
-	err := tx.QueryRowContext(ctx, `SELECT definition, pinned FROM schedule_revisions WHERE schedule = ? AND number = ?`, s.ID, f.Revision).
+	err := q.QueryRowContext(ctx, `SELECT definition, pinned FROM schedule_revisions WHERE schedule = ? AND number = ?`, f.Schedule, f.Revision).
 		Scan(&definition, &pinned)
-	if err := one(err, "revision %d of schedule %s", f.Revision, s.Name); err != nil {
+	if err := one(err, "revision %d of schedule %s", f.Revision, f.Schedule); err != nil {
 		return err
 	}
 	return errors.Join(json.Unmarshal([]byte(definition), &f.Definition), json.Unmarshal([]byte(pinned), &f.Pinned))
@@ -478,7 +483,10 @@ func (d *DB) Fire(ctx context.Context, id string) (schedule.Fire, error) {
 	if err != nil {
 		return schedule.Fire{}, err
 	}
-	return found[0], nil
+	if found[0].Revision == 0 {
+		return found[0], nil
+	}
+	return found[0], readRevision(ctx, d.read, &found[0])
 }
 
 // Fires implements schedule.Store.

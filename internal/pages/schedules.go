@@ -375,7 +375,7 @@ func (s *site) fireAction(w http.ResponseWriter, r *http.Request) error {
 		if from == "" {
 			from = schedule.FromFailed
 		}
-		_, err = s.cfg.Schedules.Restart(r.Context(), user(r), name, id, from)
+		_, err = s.cfg.Schedules.Restart(r.Context(), user(r), name, id, from, schedule.Values{})
 	default:
 		err = problem.New(problem.Invalid, "%q is no action", do)
 	}

@@ -114,15 +114,19 @@ type Request struct {
 	// tag or a commit, instead of as it is in the folder.
 	Ref string `json:"ref,omitempty"`
 	// Commit is what Ref was resolved to before; Tested goes to the run.
-	Commit         string          `json:"-"`
-	Tested         string          `json:"-"`
-	Parameters     json.RawMessage `json:"parameters"`
-	Strict         bool            `json:"strict"` // refuse parameters that the notebook does not declare
-	Kernel         string          `json:"kernel"`
-	Tags           []string        `json:"tags"`
-	Priority       int             `json:"priority"`
-	TimeoutSeconds int64           `json:"timeoutSeconds"`
-	Retries        int             `json:"retries"`
+	Commit     string          `json:"-"`
+	Tested     string          `json:"-"`
+	Parameters json.RawMessage `json:"parameters"`
+	Strict     bool            `json:"strict"` // refuse parameters that the notebook does not declare
+	// Undeclared are names that Strict lets pass, and Partial lets required parameters
+	// be missing: Check is asked before they are known.
+	Undeclared     []string `json:"-"`
+	Partial        bool     `json:"-"`
+	Kernel         string   `json:"kernel"`
+	Tags           []string `json:"tags"`
+	Priority       int      `json:"priority"`
+	TimeoutSeconds int64    `json:"timeoutSeconds"`
+	Retries        int      `json:"retries"`
 	// Container asks for a container of this size; what is 0 is the default. Nil
 	// is none.
 	Container *compute.Resources `json:"container,omitempty"`
@@ -353,9 +357,12 @@ func (s *Runs) given(ctx context.Context, u auth.User, r Run, source []byte, req
 		}
 	}
 	if declared {
-		if set, err = checkAgainst(schema, set, req.Strict); err != nil {
+		if set, err = checkAgainst(schema, set, req); err != nil {
 			return nil, "", err
 		}
+	}
+	if req.Partial {
+		req.Output = NoOutput // its place may need what is not there
 	}
 	output, err := s.outputOf(ctx, u, r, schema, set, req)
 	if err != nil {
@@ -589,14 +596,17 @@ func schemaOf(nb *notebook.Notebook) (schema parameter.Schema, ok bool) {
 
 // checkAgainst returns the parameters as the notebook's declarations want them,
 // or everything that it would not take.
-func checkAgainst(schema parameter.Schema, set parameter.Set, strict bool) (parameter.Set, error) {
+func checkAgainst(schema parameter.Schema, set parameter.Set, req Request) (parameter.Set, error) {
 	for _, name := range set.Names() {
 		// Parameters are kept with the run, for everybody to read.
 		if p, ok := schema.Lookup(name); ok && p.Secret {
 			return set, problem.New(problem.Invalid, "%s is a secret, and the parameters of a run are kept: give it to quire run with --secret", name)
 		}
 	}
-	applied, violations := schema.Apply(set, strict)
+	applied, violations := schema.Apply(set, req.Strict)
+	violations = slices.DeleteFunc(violations, func(v parameter.Violation) bool {
+		return v.Rule == parameter.RuleRequired && req.Partial || v.Rule == parameter.RuleUnknown && slices.Contains(req.Undeclared, v.Name)
+	})
 	if len(violations) == 0 {
 		return applied, nil
 	}

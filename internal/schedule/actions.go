@@ -165,6 +165,9 @@ func (s *Schedules) RunWith(ctx context.Context, u auth.User, name, key string, 
 	if len(inputs) > maxOutputs {
 		return Fire{}, problem.New(problem.TooLarge, "the inputs: at most %d KiB", maxOutputs>>10)
 	}
+	if len(inputs) == 0 {
+		inputs = nil
+	}
 	if key == "" {
 		key = newKey()
 	}
@@ -398,52 +401,6 @@ func (s *Schedules) Recent(ctx context.Context, u auth.User, n int) (map[string]
 		return nil, problem.New(problem.Denied, "sign in first")
 	}
 	return s.cfg.Store.LastFires(ctx, n)
-}
-
-// Restart runs a fire that is over again: what did not succeed (FromFailed),
-// everything (FromBeginning), or a step and what comes after it.
-func (s *Schedules) Restart(ctx context.Context, u auth.User, name, fire string, from Restart) (Fire, error) {
-	found, err := s.own(ctx, u, name)
-	if err != nil {
-		return Fire{}, err
-	}
-	err = s.change(ctx, found.ID, func(v *View) error {
-		f, ok, err := v.Find(fire, "")
-		if err != nil || !ok {
-			if err == nil {
-				err = problem.New(problem.NotFound, "schedule %s has no fire %q", name, fire)
-			}
-			return err
-		}
-		switch {
-		case !f.State.Ended():
-			return problem.New(problem.Conflict, "the fire is not over yet: it is %s", f.State)
-		case f.Count > 1:
-			return problem.New(problem.Invalid, "the record stands for %d slots: backfill them", f.Count)
-		}
-		now := s.now()
-		table, err := v.Schedule.Definition.Timetable()
-		if err != nil {
-			return err
-		}
-		m := &machine{view: v, now: now, table: table, changed: map[string]bool{}}
-		if f.Tasks == nil {
-			f.Definition = nil
-		} else if _, ok := f.Definition.step(string(from)); !ok && from != FromFailed && from != FromBeginning {
-			return problem.New(problem.NotFound, "the fire has no step %q", from)
-		}
-		if err := m.restart(&f, from); err != nil {
-			return problem.WrapAs(problem.Invalid, err, "running the fire of %s again", f.Slot.Format(time.RFC3339))
-		}
-		v.did(now, Activity{By: u.Name, Did: RestartedFire, Fire: f.ID, Detail: "the fire of " + f.Slot.UTC().Format("2006-01-02 15:04 UTC") + " " + from.words()})
-		v.Live = append(v.Live, f)
-		v.Put = append(v.Put, f)
-		return nil
-	})
-	if err != nil {
-		return Fire{}, err
-	}
-	return s.cfg.Store.Fire(ctx, fire)
 }
 
 // StopFire skips a fire that waits, and stops one that runs.

@@ -155,14 +155,3 @@ func listWords(all []string) string {
 	}
 	return strings.Join(all, ", ")
 }
-
-// words say from where a fire runs again.
-func (r Restart) words() string {
-	switch r {
-	case FromFailed:
-		return "from what failed"
-	case FromBeginning:
-		return "from the beginning"
-	}
-	return "from step " + string(r)
-}

@@ -487,28 +487,17 @@ func addMonths(t time.Time, n int) time.Time {
 
 // usesOthers reports whether a value reads what is known only while a fire runs.
 func usesOthers(raw json.RawMessage) bool {
+	return usesSome(raw, "steps", "event", "item", "inputs", "last", "round")
+}
+
+// usesSome reports whether the expressions of a value read some of these names.
+func usesSome(raw json.RawMessage, names ...string) bool {
 	if !bytes.Contains(raw, []byte("{{")) {
 		return false
 	}
 	var v any
-	if json.Unmarshal(raw, &v) != nil {
-		return false
-	}
-	return uses(v)
-}
-
-func uses(v any) bool {
-	switch v := v.(type) {
-	case map[string]any:
-		for _, one := range v {
-			if uses(one) {
-				return true
-			}
-		}
-	case []any:
-		return slices.ContainsFunc(v, uses)
-	case string:
-		all, _ := pieces(v)
+	return json.Unmarshal(raw, &v) == nil && inTexts(v, func(text string) bool {
+		all, _ := pieces(text)
 		for _, p := range all {
 			if !p.expr {
 				continue
@@ -518,12 +507,29 @@ func uses(v any) bool {
 				continue
 			}
 			head, _, _ := strings.Cut(e.name, ".")
-			for _, name := range []string{"steps", "event", "item", "inputs", "last", "round"} {
+			for _, name := range names {
 				if head == name || e.cel != nil && e.cel.idents[name] {
 					return true
 				}
 			}
 		}
+		return false
+	})
+}
+
+// inTexts reports whether a text in a value is such.
+func inTexts(v any, is func(string) bool) bool {
+	switch v := v.(type) {
+	case map[string]any:
+		for _, one := range v {
+			if inTexts(one, is) {
+				return true
+			}
+		}
+	case []any:
+		return slices.ContainsFunc(v, func(one any) bool { return inTexts(one, is) })
+	case string:
+		return is(v)
 	}
 	return false
 }

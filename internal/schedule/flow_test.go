@@ -30,7 +30,10 @@ var update = flag.Bool("update", false, "write what the scripts print into testd
 //	                        the second element or round; HOW is ok, fail, timeout or lost
 //	tick 10s                time passes
 //	stop NAME               the fire that is alive is stopped
-//	again NAME FROM         the newest fire runs again: @failed, @beginning, or a step
+//	again NAME FROM [{JSON}]
+//	                        the newest fire runs again: from @failed, @beginning, or a
+//	                        step, with other inputs or parameters
+//	did NAME                what somebody did to the schedule last, in words
 //	pause NAME
 //	runs NAME STEP          what the newest fire gave the runs of a step
 //	reasons NAME            why its steps are as they are
@@ -131,7 +134,13 @@ func (p *player) play(line string) {
 	case "stop", "again":
 		fires := p.firesOf(words[1])
 		if words[0] == "again" {
-			_, err = s.Restart(ctx, ann, words[1], fires[0].ID, schedule.Restart(words[2]))
+			var values schedule.Values
+			if len(words) > 3 {
+				if err = json.Unmarshal([]byte(strings.Join(words[3:], " ")), &values); err != nil {
+					p.t.Fatal(err)
+				}
+			}
+			_, err = s.Restart(ctx, ann, words[1], fires[0].ID, schedule.Restart(words[2]), values)
 			break
 		}
 		i := slices.IndexFunc(fires, func(f schedule.Fire) bool { return !f.State.Ended() })
@@ -152,6 +161,11 @@ func (p *player) play(line string) {
 			if t.Reason != "" {
 				fmt.Fprintf(&p.out, "  %s: %s\n", taskName(t), t.Reason)
 			}
+		}
+	case "did":
+		all, wrong := s.Activity(ctx, ann, words[1], schedule.ActivityFilter{Limit: 1})
+		if err = wrong; err == nil {
+			fmt.Fprintf(&p.out, "  %s %s %s\n", all[0].By, all[0].Did, all[0].Detail)
 		}
 	case "outputs":
 		fmt.Fprintf(&p.out, "  %s\n", p.firesOf(words[1])[0].Outputs)

@@ -76,7 +76,7 @@ steps:
 		}
 	}
 	// From the beginning it is what the ref is then.
-	if _, err := s.Restart(t.Context(), ann, "s", f.ID, schedule.FromBeginning); err != nil {
+	if _, err := s.Restart(t.Context(), ann, "s", f.ID, schedule.FromBeginning, schedule.Values{}); err != nil {
 		t.Fatal(err)
 	}
 	if last := asked[len(asked)-1]; last.Commit == "main-1" || last.Ref != "main" {

@@ -138,15 +138,21 @@ func GivenInputs(texts map[string]string) (json.RawMessage, error) {
 	if len(texts) == 0 {
 		return nil, nil
 	}
-	all := map[string]any{}
+	return json.Marshal(Typed(texts))
+}
+
+// Typed are values that a person wrote: JSON where it is such, else a text.
+func Typed(texts map[string]string) map[string]json.RawMessage {
+	var all map[string]json.RawMessage
 	for name, text := range texts {
-		if json.Valid([]byte(text)) {
-			all[name] = json.RawMessage(text)
-		} else {
-			all[name] = text
+		if all == nil {
+			all = map[string]json.RawMessage{}
+		}
+		if all[name] = json.RawMessage(text); !json.Valid(all[name]) {
+			all[name], _ = json.Marshal(text) // a text always is
 		}
 	}
-	return json.Marshal(all)
+	return all
 }
 
 // inputs are the names of a definition's inputs, sorted; nil where it has none.

@@ -26,7 +26,7 @@ func (r *reader) definition(n *yaml.Node, d *Definition) {
 		}
 	}
 	format := 0
-	one := Step{Name: "notebook", Source: Snapshot, When: WhenSucceeded}
+	one := Step{Name: SoleStep, Source: Snapshot, When: WhenSucceeded}
 	single := false
 	parts := map[string]part{
 		"schedule":      r.whole("schedule", Format, Format, &format),

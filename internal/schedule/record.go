@@ -93,7 +93,13 @@ type Fire struct {
 	// Event are the values of the signals that it was fired by.
 	Event json.RawMessage `json:"event,omitempty"`
 	// Inputs are an object: those that it was given or, once it has started, all.
-	Inputs   json.RawMessage `json:"inputs,omitempty"`
+	Inputs json.RawMessage `json:"inputs,omitempty"`
+	// Parameters are what steps are given, by step and name, in place of what the
+	// definition says: somebody ran the fire again with them. Reruns are the newest 20
+	// times that somebody did, oldest first.
+	Parameters map[string]map[string]json.RawMessage `json:"parameters,omitempty"`
+	Reruns     []Rerun                               `json:"reruns,omitempty"`
+
 	Outputs  json.RawMessage `json:"outputs,omitempty"` // an object, when it succeeded and has any
 	Parent   *Parent         `json:"parent,omitempty"`  // who waits for it
 	Tasks    []Task          `json:"tasks"`             // none before it started
@@ -242,7 +248,7 @@ type Store interface {
 	// DueSchedules returns ids of schedules whose Wake has come, for which a signal
 	// has come, or of which a run has ended that is not noted yet.
 	DueSchedules(ctx context.Context, now time.Time, limit int) ([]string, error)
-	// Fire returns a fire.
+	// Fire returns a fire, with the definition that it ran by.
 	Fire(ctx context.Context, id string) (Fire, error)
 	// Fires returns fires, newest slot first.
 	Fires(ctx context.Context, f FireFilter) ([]Fire, error)

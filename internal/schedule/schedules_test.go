@@ -81,7 +81,7 @@ func TestStrictGoesOnAfterRepair(t *testing.T) {
 		t.Errorf("it waits because %q", waits.Reason)
 	}
 	failed := w.fires()[1]
-	again, err := w.servers[0].Restart(t.Context(), ann, "s", failed.ID, schedule.FromFailed)
+	again, err := w.servers[0].Restart(t.Context(), ann, "s", failed.ID, schedule.FromFailed, schedule.Values{})
 	if err != nil || again.State != schedule.Running || again.Tasks[0].Run == failed.Tasks[0].Run || again.Tasks[0].Earlier[0] != failed.Tasks[0].Run {
 		t.Fatalf("%+v, %v", again, err)
 	}
@@ -273,7 +273,7 @@ func TestStepFails(t *testing.T) {
 	}
 	// From what failed: the element that succeeded keeps its run.
 	kept := f.Tasks[1].Run
-	f, err := w.servers[0].Restart(t.Context(), ann, "s", f.ID, schedule.FromFailed)
+	f, err := w.servers[0].Restart(t.Context(), ann, "s", f.ID, schedule.FromFailed, schedule.Values{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -286,14 +286,14 @@ func TestStepFails(t *testing.T) {
 	w.wantSteps("find succeeded, load/0 succeeded, load/1 succeeded, report succeeded, alarm skipped")
 	w.want("01:00 succeeded")
 	// From a step on: it and all after it.
-	if _, err := w.servers[0].Restart(t.Context(), ann, "s", f.ID, "load"); err != nil {
+	if _, err := w.servers[0].Restart(t.Context(), ann, "s", f.ID, "load", schedule.Values{}); err != nil {
 		t.Fatal(err)
 	}
 	w.wantSteps("find succeeded, load/0 running, load/1 running, report waiting, alarm waiting")
 	if n := len(w.live()); n != 2 {
 		t.Errorf("%d runs, want 2 new ones", n)
 	}
-	if _, err := w.servers[0].Restart(t.Context(), ann, "s", f.ID, "load"); !problem.Is(err, problem.Conflict) {
+	if _, err := w.servers[0].Restart(t.Context(), ann, "s", f.ID, "load", schedule.Values{}); !problem.Is(err, problem.Conflict) {
 		t.Errorf("a running fire begins again: %v", err)
 	}
 }

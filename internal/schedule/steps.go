@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"quire/internal/notify"
+	"quire/internal/problem"
 	"quire/internal/run"
 )
 
@@ -264,6 +265,9 @@ func (m *machine) begin(f *Fire, i int, step Step) {
 // ready fills in the parameters of a task.
 func (m *machine) ready(f *Fire, t *Task, step Step, e env) {
 	parameters, err := e.fill(step.Parameters)
+	if err == nil {
+		parameters, err = f.override(step.Name, parameters)
+	}
 	if err != nil {
 		m.fail(f, t, Failed, err.Error())
 		return
@@ -511,28 +515,30 @@ const (
 	FromBeginning Restart = "@beginning" // everything
 )
 
-// restart makes a fire that is over run again. Tasks that stay as they were keep
-// their runs.
-func (m *machine) restart(f *Fire, from Restart) error {
-	if f.Definition == nil {
+// restart makes a fire that is over run again, with what it is given. Tasks that
+// stay as they were keep their runs.
+func (m *machine) restart(f *Fire, values Values, one Rerun) (err error) {
+	if f.Tasks == nil { // it never began
+		f.Definition = &m.view.Schedule.Definition
+		if one.Changed, err = f.give(values); err != nil {
+			return err
+		}
+		f.rerun(one)
 		m.start(f)
 		return nil
 	}
-	again := map[string]bool{}
-	for _, t := range f.Tasks {
-		if from == FromBeginning || from == FromFailed && t.State != Succeeded || string(from) == t.Step {
-			again[t.Step] = true
-		}
+	from := one.From
+	again, err := f.again(from)
+	if err != nil {
+		return err
 	}
-	if len(again) == 0 {
-		return fmt.Errorf("nothing in it is to run again from %s", strings.TrimPrefix(string(from), "@"))
+	if one.Changed, err = f.give(values); err != nil {
+		return err
+	}
+	if err := m.fillInputs(f); err != nil { // some are missing where that failed when it began
+		return problem.WrapAs(problem.Invalid, err, "filling the inputs")
 	}
 	before := ancestors(*f.Definition)
-	for _, step := range f.Definition.Steps {
-		if slices.ContainsFunc(before[step.Name], func(b string) bool { return again[b] }) {
-			again[step.Name] = true
-		}
-	}
 	var tasks []Task
 	done := map[string]bool{}
 	anew := map[string]bool{} // steps that failed before there was a run: they begin again
@@ -557,9 +563,36 @@ func (m *machine) restart(f *Fire, from Restart) error {
 		}
 	}
 	f.Tasks, f.State, f.Reason, f.Finished, f.Generation = tasks, Running, "", time.Time{}, f.Generation+1
+	f.rerun(one)
+	if len(one.Changed) > 0 {
+		m.refill(f)
+	}
 	m.touch(f)
 	m.advance(f)
 	return nil
+}
+
+// refill gives the elements and rounds that begin again alone what they would be
+// given now.
+func (m *machine) refill(f *Fire) {
+	for i := range f.Tasks {
+		t := &f.Tasks[i]
+		if t.Index < 0 || t.State != Waiting {
+			continue
+		}
+		step, _ := f.Definition.step(t.Step)
+		e := m.env(f)
+		e.item, e.round = t.Item, t.Index
+		for _, o := range f.Tasks {
+			if o.Step == t.Step && o.Index == t.Index-1 {
+				e.last = o.Outputs
+			}
+		}
+		was := *t
+		if m.ready(f, t, step, e); t.State == Ready { // the same version as its fellows
+			t.State, t.Version, t.Repository, t.Commit = Waiting, was.Version, was.Repository, was.Commit
+		}
+	}
 }
 
 // renew is a task as it begins again. The fire's generation gives its runs keys of

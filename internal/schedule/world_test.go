@@ -29,6 +29,7 @@ type world struct {
 	broken  func() string
 	version int64
 	refuse  error // what Check says
+	check   func(run.Request) error
 	files   someFiles
 }
 
@@ -84,7 +85,10 @@ type fakeRuns struct {
 	records *db.DB
 }
 
-func (f fakeRuns) Check(context.Context, auth.User, run.Request) (int64, error) {
+func (f fakeRuns) Check(_ context.Context, _ auth.User, req run.Request) (int64, error) {
+	if f.w.check != nil {
+		return f.w.version, f.w.check(req)
+	}
 	return f.w.version, f.w.refuse
 }
 
