@@ -29,10 +29,11 @@ var mayImport = map[string][]string{
 	"internal/compute":    {},
 	"internal/auth":       {},
 	"internal/notify":     {},
+	"internal/secret":     {"internal/auth"},
 	"internal/gitrepo":    {},
 	"python":              {},
 	"web":                 {},
-	"internal/query":      {"internal/auth", "internal/compute"},
+	"internal/query":      {"internal/auth", "internal/compute", "internal/secret"},
 	"internal/job":        {"internal/compute", "internal/auth"},
 	"internal/kernel":     {"internal/compute"},
 	"internal/chart":      {},
@@ -49,7 +50,7 @@ var mayImport = map[string][]string{
 	},
 	"internal/schedule": {"internal/run", "internal/notify", "internal/auth", "internal/gitrepo"},
 	"internal/search":   {"internal/notebook", "internal/contents", "internal/auth"},
-	"internal/db":       {"internal/auth", "internal/notify", "internal/query", "internal/job", "internal/contents", "internal/search", "internal/nbtemplate", "internal/run", "internal/schedule"},
+	"internal/db":       {"internal/auth", "internal/notify", "internal/secret", "internal/query", "internal/job", "internal/contents", "internal/search", "internal/nbtemplate", "internal/run", "internal/schedule"},
 	"internal/api":      domains,
 	"internal/jupyter":  {"internal/notebook", "internal/kernel", "internal/viewer", "internal/contents", "internal/auth", "internal/session", "internal/api"},
 	"internal/pages":    slices.Concat(domains, []string{"internal/api", "web"}),
@@ -65,7 +66,7 @@ var mayImport = map[string][]string{
 // domains are the packages that api, server and cli may all use.
 var domains = []string{
 	"internal/notebook", "internal/parameter", "internal/storage", "internal/compute", "internal/auth",
-	"internal/notify", "internal/query", "internal/kernel", "internal/viewer", "internal/contents", "internal/nbtemplate",
+	"internal/notify", "internal/secret", "internal/query", "internal/kernel", "internal/viewer", "internal/contents", "internal/nbtemplate",
 	"internal/engine", "internal/chart", "internal/job", "internal/session", "internal/sqlkernel", "internal/run", "internal/schedule", "internal/search",
 }
 

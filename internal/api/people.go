@@ -197,6 +197,9 @@ func (p People) issue(w http.ResponseWriter, r *http.Request) error {
 	if err := ReadJSON(r, &req); err != nil {
 		return err
 	}
+	if err := auth.RefusePass(user(r), "no access token is made"); err != nil {
+		return err
+	}
 	u, err := p.of(r)
 	if err != nil {
 		return err

@@ -33,6 +33,7 @@ func RegisterRuns(rt *Router, runs *run.Runs) {
 	}}), h.list)
 	rt.Handle("GET /api/runs/{id}", doc(Doc{Summary: "A run", Response: run.Run{}}), h.get)
 	rt.Handle("GET /api/runs/{id}/attempts", doc(Doc{Summary: "The attempts of a run, oldest first", Response: attemptList{}}), h.attempts)
+	rt.Handle("POST /api/runs/{id}/secrets", doc(Doc{Summary: "For the process of an attempt alone: the secrets that are bound to its run. It asks with its pass and its fence, while it lives", Request: attemptRequest{}, Response: attemptSecrets{}}), h.secrets)
 	rt.Handle("POST /api/runs/{id}/cancel", doc(Doc{Summary: "Ask a run to stop", Response: run.Run{}}), h.cancel)
 	rt.Handle("POST /api/runs/{id}/retry", doc(Doc{Summary: "Run again what a run ran", Response: run.Run{}, Status: http.StatusCreated}), h.retry)
 	rt.Handle("GET /api/runs/{id}/output", doc(Doc{Summary: "The output notebook as far as it has come"}), h.output)

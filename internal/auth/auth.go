@@ -22,6 +22,9 @@ type User struct {
 	// Service makes it an identity that schedules run as, and nobody's; nil is a
 	// person.
 	Service *Service
+	// Pass says that it is not the person who asks, but what runs in their name with
+	// a pass: a run or a notebook server. It is of a request and kept with no user.
+	Pass bool
 }
 
 // Label returns the name to show to people.
@@ -136,6 +139,15 @@ func writable(o Object, own bool) bool {
 		return own && rest != ""
 	}
 	return false
+}
+
+// RefusePass is the error for what only a person does, and nothing that runs in their
+// name: a notebook of somebody else's may be what asks.
+func RefusePass(u User, what string) error {
+	if !u.Pass {
+		return nil
+	}
+	return problem.New(problem.Denied, "%s with the pass of a run or a notebook server, which whatever notebook runs there has: do it in the browser, or with an access token of your own", what)
 }
 
 type userKey struct{}

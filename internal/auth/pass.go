@@ -34,9 +34,11 @@ const PassFile = "pass.json"
 // maxPass is the largest one that is read, in bytes.
 const maxPass = 64 << 10
 
-// Issue makes a token of u that expires.
+// Issue makes a token of u that expires, for a pass: who asks by it is not the
+// person (User.Pass).
 func (s *Sessions) Issue(ctx context.Context, u User, life time.Duration) (secret string, expires time.Time, err error) {
 	secret, now := NewSecret(), s.now()
+	u.Pass = true
 	err = s.Store.PutCredential(ctx, Credential{
 		Hash: HashOf(secret), User: u, Kind: Token, Created: now, Expires: now.Add(life),
 	})

@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/hex"
+	"errors"
 	"time"
 
 	"quire/internal/problem"
@@ -106,7 +107,7 @@ func (s *Sessions) SetToken(ctx context.Context, secret string, u User) error {
 func (s *Sessions) SignIn(ctx context.Context, token string) (string, User, error) {
 	u, err := s.check(ctx, token, Token)
 	if err == nil {
-		err = refuseService(u)
+		err = errors.Join(refuseService(u), RefusePass(u, "nobody signs in"))
 	}
 	if err != nil {
 		return "", User{}, err

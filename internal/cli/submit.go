@@ -54,6 +54,7 @@ type submitConfig struct {
 	follow     bool
 	notify     []string
 	notifyOn   []string
+	secrets    []string // PARAMETER=NAME
 	asJSON     bool
 }
 
@@ -81,6 +82,7 @@ address for ever.`,
 func (c *submitConfig) flags(f *pflag.FlagSet) {
 	f.VarP(&c.parameters, "parameters", "p", "set a parameter; True, False, None and numbers are typed, the rest is text")
 	f.VarP(&c.raw, "parameters-raw", "r", "set a parameter to this text, whatever it looks like")
+	f.StringArrayVar(&c.secrets, "secret", nil, "give a parameter a secret of yours, as `PARAMETER=NAME`; quire secret set keeps one")
 	f.BoolVar(&c.request.Strict, "strict", false, "refuse parameters that the notebook does not declare")
 	f.StringVarP(&c.request.Kernel, "kernel", "k", "", "kernel to run on, instead of the notebook's")
 	f.StringSliceVar(&c.request.Tags, "tag", nil, "words to find the run by")
@@ -104,6 +106,9 @@ func (c *submitConfig) fill() (err error) {
 	}
 	for _, one := range c.raw {
 		set.Put(one.name, parameter.FromRaw(one.value))
+	}
+	if c.request.Secrets, err = readBindings(c.secrets); err != nil {
+		return err
 	}
 	c.request.TimeoutSeconds = int64(c.timeout / time.Second)
 	c.request.Container = c.size.container()
@@ -268,6 +273,7 @@ func showRun(p Process, r run.Run, asJSON bool, err error) error {
 		{"reason", r.Reason},
 		{"cancelled by", r.CancelledBy},
 		{"parameters", string(r.Parameters)},
+		{"secrets", run.BoundWords(r.Secrets)},
 		{"output", r.Output},
 		{"not there", r.OutputProblem},
 		{"tags", strings.Join(r.Tags, ", ")},

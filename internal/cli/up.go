@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
+	"quire/internal/api"
 	"quire/internal/problem"
 	"quire/internal/run"
 	"quire/internal/server"
@@ -95,9 +96,9 @@ func newAttemptCommand(p Process) *cobra.Command {
 		}),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if warm {
-				return run.Await(cmd.Context(), "python3", p.Stdin, p.Stdout)
+				return run.Await(cmd.Context(), "python3", p.Stdin, p.Stdout, run.AttemptOptions{Secrets: api.AttemptSecrets})
 			}
-			state, err := run.RunAttempt(cmd.Context(), args[0], run.AttemptOptions{Keep: keepAttempt(p)})
+			state, err := run.RunAttempt(cmd.Context(), args[0], run.AttemptOptions{Keep: keepAttempt(p), Secrets: api.AttemptSecrets})
 			if err == nil && state != run.Succeeded {
 				return statusError{status: exitFailed, silent: true} // for the container that it runs in
 			}

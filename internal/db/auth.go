@@ -59,9 +59,9 @@ func (d *DB) Users(ctx context.Context) ([]auth.User, error) {
 // PutCredential implements auth.Store.
 func (d *DB) PutCredential(ctx context.Context, c auth.Credential) error {
 	_, err := d.write.ExecContext(ctx, `
-		INSERT INTO credentials (hash, user_name, kind, created, expires, id, label) VALUES (?, ?, ?, ?, ?, ?, ?)
+		INSERT INTO credentials (hash, user_name, kind, created, expires, id, label, pass) VALUES (?, ?, ?, ?, ?, ?, ?, ?)
 		ON CONFLICT (hash) DO UPDATE SET user_name = excluded.user_name, kind = excluded.kind, expires = excluded.expires`,
-		string(c.Hash), c.User.Name, string(c.Kind), micros(c.Created), micros(c.Expires), c.ID, c.Label)
+		string(c.Hash), c.User.Name, string(c.Kind), micros(c.Created), micros(c.Expires), c.ID, c.Label, c.User.Pass)
 	return problem.WrapAs(problem.Unavailable, err, "keeping a credential of %s", c.User.Name)
 }
 
@@ -75,7 +75,7 @@ func (d *DB) Credential(ctx context.Context, h auth.Hash) (auth.Credential, erro
 
 const (
 	userColumns       = `u.name, u.display_name, u.admin, u.email, u.disabled, u.service`
-	credentialColumns = userColumns + `, c.hash, c.id, c.label, c.kind, c.created, c.expires`
+	credentialColumns = userColumns + `, c.hash, c.id, c.label, c.kind, c.created, c.expires, c.pass`
 )
 
 func scanUser(row interface{ Scan(...any) error }, more ...any) (u auth.User, err error) {
@@ -89,7 +89,9 @@ func scanUser(row interface{ Scan(...any) error }, more ...any) (u auth.User, er
 
 func scanCredential(row interface{ Scan(...any) error }) (c auth.Credential, err error) {
 	var created, expires int64
-	c.User, err = scanUser(row, &c.Hash, &c.ID, &c.Label, &c.Kind, &created, &expires)
+	pass := false
+	c.User, err = scanUser(row, &c.Hash, &c.ID, &c.Label, &c.Kind, &created, &expires, &pass)
+	c.User.Pass = pass
 	c.Created, c.Expires = fromMicros(created), fromMicros(expires)
 	return c, err
 }

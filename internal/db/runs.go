@@ -17,19 +17,19 @@ var _ run.Store = (*DB)(nil)
 
 const runColumns = `id, owner, notebook, version, source, parameters, kernel, tags, priority, timeout, retries,
 	state, reason, attempt, lost, cancelled, created, not_before, started, finished, result, published, retry_of, idempotency,
-	container, used, template, template_version, notify, git, tested, output, output_problem`
+	container, used, template, template_version, notify, git, tested, output, output_problem, secrets`
 
 const insertRun = `INSERT INTO runs (` + runColumns + `)
-	VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`
+	VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`
 
 func scanRun(row interface{ Scan(...any) error }) (run.Run, error) {
 	var r run.Run
-	var parameters, tags, result, container, used, told, git string
+	var parameters, tags, result, container, used, told, git, secrets string
 	var created, notBefore, started, finished int64
 	err := row.Scan(&r.ID, &r.Owner, &r.Notebook, &r.Version, &r.Source, &parameters, &r.Kernel, &tags, &r.Priority,
 		&r.TimeoutSeconds, &r.Retries, &r.State, &r.Reason, &r.Attempt, &r.Lost, &r.CancelledBy, &created, &notBefore,
 		&started, &finished, &result, &r.Published, &r.RetryOf, &r.IdempotencyHash,
-		&container, &used, &r.Template, &r.TemplateVersion, &told, &git, &r.Tested, &r.Output, &r.OutputProblem)
+		&container, &used, &r.Template, &r.TemplateVersion, &told, &git, &r.Tested, &r.Output, &r.OutputProblem, &secrets)
 	if err != nil {
 		return r, err
 	}
@@ -38,7 +38,7 @@ func scanRun(row interface{ Scan(...any) error }) (run.Run, error) {
 		r.Result = json.RawMessage(result)
 	}
 	r.Created, r.NotBefore, r.Started, r.Finished = fromMicros(created), fromMicros(notBefore), fromMicros(started), fromMicros(finished)
-	if err := errors.Join(optional(container, &r.Container), optional(used, &r.Used), optional(told, &r.Notify), optional(git, &r.Git)); err != nil {
+	if err := errors.Join(optional(container, &r.Container), optional(used, &r.Used), optional(told, &r.Notify), optional(git, &r.Git), optional(secrets, &r.Secrets)); err != nil {
 		return r, err
 	}
 	return r, json.Unmarshal([]byte(tags), &r.Tags)
@@ -77,7 +77,7 @@ func runValues(r run.Run) ([]any, error) {
 		r.TimeoutSeconds, r.Retries, string(r.State), r.Reason, r.Attempt, r.Lost, r.CancelledBy, micros(r.Created),
 		micros(r.NotBefore), micros(r.Started), micros(r.Finished), string(r.Result), r.Published, r.RetryOf, r.IdempotencyHash,
 		container, used, r.Template, r.TemplateVersion, optionalText(len(r.Notify) > 0, r.Notify),
-		optionalText(r.Git != nil, r.Git), r.Tested, r.Output, r.OutputProblem,
+		optionalText(r.Git != nil, r.Git), r.Tested, r.Output, r.OutputProblem, optionalText(len(r.Secrets) > 0, r.Secrets),
 	}, err
 }
 

@@ -122,7 +122,7 @@ func (q *Request) validate() error {
 		return problem.New(problem.TooLarge, "%d secrets: at most %d", len(q.Secrets), maxSecrets)
 	}
 	for name, value := range q.Secrets {
-		if !secretName(name) {
+		if !ValidSecret(name) {
 			return problem.New(problem.Invalid, "secret %q: want a name of letters, digits, _, . and -, not starting with a digit", clip(name, 64))
 		}
 		if len(value) > maxSecretBytes {
@@ -135,8 +135,8 @@ func (q *Request) validate() error {
 	return nil
 }
 
-// secretName reports whether name is what the notebook helper accepts.
-func secretName(name string) bool {
+// ValidSecret reports whether name is what the notebook helper accepts.
+func ValidSecret(name string) bool {
 	if name == "" || len(name) > 128 {
 		return false
 	}

@@ -55,6 +55,9 @@ func (s *site) changeAccount(w http.ResponseWriter, r *http.Request) error {
 	if err != nil || days < 0 || days > 3650 {
 		return problem.New(problem.Invalid, "days: want 0, which is for ever, to 3650")
 	}
+	if err := auth.RefusePass(user(r), "no access token is made"); err != nil {
+		return err
+	}
 	label := strings.TrimSpace(r.PostForm.Get("label"))
 	secret, _, err := s.cfg.Sessions.NewToken(r.Context(), user(r), label, time.Duration(days)*24*time.Hour)
 	if problem.Is(err, problem.Invalid) {

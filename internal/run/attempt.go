@@ -40,6 +40,9 @@ type AttemptOptions struct {
 	// long enough or ctx ends, and owns it; dir is a folder for what it needs. Nil
 	// keeps none.
 	Keep func(ctx context.Context, dir string, spec KeepSpec, kernelName string, k *kernel.Kernel) error
+	// Secrets asks the server for the values of the attempt's secrets, by parameter.
+	// What is not there is kind NotFound.
+	Secrets func(ctx context.Context, pass auth.Pass, spec Spec) (map[string]string, error)
 }
 
 // RunAttempt executes the attempt whose spool is dir, in this process, and
@@ -140,6 +143,12 @@ func (s spool) execute(ctx context.Context, spec Spec, opt AttemptOptions, kept 
 		}()
 		req.Env, req.Hidden = append(req.Env, pass.Env(string(s))...), append(req.Hidden, pass.Token)
 	}
+	if len(spec.Secrets) > 0 {
+		var final bool
+		if req.Secrets, final, err = secretsOf(ctx, string(s), spec, opt); err != nil {
+			return withoutSecrets(ctx, err, final)
+		}
+	}
 	if spec.Keep != nil && opt.Keep != nil {
 		req.Keep = func(k *kernel.Kernel) { *kept = k }
 	}
@@ -155,6 +164,18 @@ func (s spool) execute(ctx context.Context, spec Spec, opt AttemptOptions, kept 
 	}
 	result.State, result.Reason = verdict(ctx, res, runErr)
 	return result
+}
+
+// withoutSecrets is the result of an attempt that did not get its secrets: the
+// platform's fault where the server did not answer.
+func withoutSecrets(ctx context.Context, err error, final bool) Result {
+	if state, reason := verdict(ctx, nil, err); state != Failed {
+		return Result{State: state, Reason: reason}
+	}
+	if !final {
+		return Result{State: Lost, Reason: err.Error()}
+	}
+	return Result{State: Failed, Reason: err.Error(), Final: true}
 }
 
 func (s spool) request(spec Spec, opt AttemptOptions) (*engine.Request, error) {

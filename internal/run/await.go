@@ -21,9 +21,9 @@ const (
 const maxSpoolPath = 64 << 10
 
 // Await starts a kernel by the name given, says so on out, and executes the
-// attempt whose spool in names, as a line of JSON. It is what a process of Warm
+// attempt whose spool in names, as a line of JSON, with opt. It is what a process of Warm
 // does. When in ends first, there is nothing to do and Await returns.
-func Await(ctx context.Context, kernelName string, in io.Reader, out io.Writer) error {
+func Await(ctx context.Context, kernelName string, in io.Reader, out io.Writer, opt AttemptOptions) error {
 	spec, err := kernel.Finder{}.Find(kernelName)
 	if err != nil {
 		return err
@@ -46,11 +46,12 @@ func Await(ctx context.Context, kernelName string, in io.Reader, out io.Writer) 
 	if _, err := fmt.Fprintln(out, answerTaken); err != nil {
 		return nil //nolint:nilerr // the server is gone: another one finds the attempt not begun
 	}
-	_, err = RunAttempt(ctx, dir, AttemptOptions{StartKernel: func(ctx context.Context, cfg kernel.Config) (*kernel.Kernel, error) {
+	opt.StartKernel = func(ctx context.Context, cfg kernel.Config) (*kernel.Kernel, error) {
 		k, err := pool.Get(ctx, cfg)
 		go pool.Close() // no second one; Await's own Close waits for it
 		return k, err
-	}})
+	}
+	_, err = RunAttempt(ctx, dir, opt)
 	return err
 }
 

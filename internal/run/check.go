@@ -29,6 +29,9 @@ func (s *Runs) check(ctx context.Context, u auth.User, req Request) (Run, error)
 	if err != nil {
 		return Run{}, err
 	}
+	if err := s.bind(ctx, u, req.Secrets); err != nil {
+		return Run{}, problem.Wrap(err, "running %s", r.Notebook)
+	}
 	if req.Parameters != nil {
 		if r.Parameters, r.Output, err = s.given(ctx, u, r, source, req); err != nil {
 			return Run{}, problem.Wrap(err, "running %s", r.Notebook)

@@ -310,7 +310,7 @@ func (s *Runs) lookContained(ctx context.Context, sp spool, a Attempt, res Resul
 	o := outcome{state: Lost, reason: f.reason, at: s.now(), usage: &f.usage}
 	switch {
 	case hasResult && res.Fence == a.Fence:
-		o = outcome{state: res.State, reason: res.Reason, result: res.Engine, at: res.At, start: res.Start, usage: &f.usage}
+		o = outcome{state: res.State, reason: res.Reason, result: res.Engine, at: res.At, start: res.Start, usage: &f.usage, final: res.Final}
 		if f.memory != "" && res.State == Failed {
 			o.reason = f.memory
 			if !strings.Contains(res.Reason, outOfMemory) { // the notebook failed of something else besides

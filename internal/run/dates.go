@@ -104,5 +104,5 @@ func (r Request) asked(parameters json.RawMessage) string {
 	if r.Output != "" {
 		text += "\x00" + r.Output
 	}
-	return text
+	return text + askedSecrets(r.Secrets)
 }

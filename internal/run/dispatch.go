@@ -153,7 +153,7 @@ func (s *Runs) launch(ctx context.Context, r Run, a Attempt) error {
 	sp := spoolOf(s.cfg.Spool, r.ID, a.Number)
 	err = sp.prepare(Spec{
 		Keep: s.keepSpec(r, a),
-		Run:  r.ID, Attempt: a.Number, Fence: a.Fence, Notebook: r.Notebook, Parameters: r.Parameters, Kernel: r.Kernel,
+		Run:  r.ID, Attempt: a.Number, Fence: a.Fence, Notebook: r.Notebook, Parameters: r.Parameters, Secrets: boundNames(r.Secrets), Kernel: r.Kernel,
 		Dir: s.dirOf(r), Timeout: time.Duration(r.TimeoutSeconds) * time.Second, Version: s.cfg.Version,
 		Env: []string{"QUIRE_RUN=" + r.ID, "QUIRE_USER=" + r.Owner, "QUIRE_NOTEBOOK=" + r.Notebook},
 	}, source)
@@ -305,7 +305,7 @@ func (s *Runs) complete(ctx context.Context, a Attempt, res Result) (done bool) 
 	if res.Fence != a.Fence {
 		return s.lose(ctx, a, "its result is not its own")
 	}
-	return s.finish(ctx, a, outcome{state: res.State, reason: res.Reason, result: res.Engine, at: res.At, start: res.Start})
+	return s.finish(ctx, a, outcome{state: res.State, reason: res.Reason, result: res.Engine, at: res.At, start: res.Start, final: res.Final})
 }
 
 func (s *Runs) lose(ctx context.Context, a Attempt, reason string) (done bool) {

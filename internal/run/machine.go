@@ -16,6 +16,7 @@ type outcome struct {
 	at     time.Time
 	start  time.Time  // of its first cell; zero when it had none
 	usage  *job.Usage // of its container; nil when it had none
+	final  bool       // to try again is of no use
 }
 
 // conclude is the whole of the decision: the run after its newest attempt ended
@@ -23,7 +24,8 @@ type outcome struct {
 //
 //   - A success, a cancellation or a timeout ends the run. Whoever was told that
 //     a run is asked to stop does not see it succeed afterwards.
-//   - A failure of the notebook is tried again while there are Retries.
+//   - A failure of the notebook is tried again while there are Retries. One that was
+//     not the notebook's, and is not over by itself, is not: a secret is missing.
 //   - A lost attempt is the platform's fault: it is tried again up to maxLost
 //     times, whatever Retries says, unless somebody asked to stop.
 func conclude(r Run, o outcome) Run {
@@ -48,7 +50,7 @@ func conclude(r Run, o outcome) Run {
 		if r.CancelledBy != "" {
 			return end(r, Cancelled, cancelReason(r), o.at)
 		}
-		if failures := r.Attempt - r.Lost; failures <= r.Retries {
+		if failures := r.Attempt - r.Lost; failures <= r.Retries && !o.final {
 			return again(r, o, fmt.Sprintf("attempt %d failed (%s); it is tried again", r.Attempt, o.reason))
 		}
 	case Cancelled:

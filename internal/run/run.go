@@ -57,8 +57,11 @@ type Run struct {
 	Tested string `json:"tested,omitempty"`
 
 	Parameters json.RawMessage `json:"parameters"` // a JSON object; never secrets
-	Kernel     string          `json:"kernel,omitempty"`
-	Tags       []string        `json:"tags,omitempty"`
+	// Secrets are the names of its owner's secrets that parameters are given, by
+	// parameter; never values.
+	Secrets map[string]string `json:"secrets,omitempty"`
+	Kernel  string            `json:"kernel,omitempty"`
+	Tags    []string          `json:"tags,omitempty"`
 
 	Priority       int   `json:"priority"`       // larger is earlier; -100 to 100
 	TimeoutSeconds int64 `json:"timeoutSeconds"` // of an attempt; 0 is without end

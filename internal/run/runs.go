@@ -66,7 +66,9 @@ type Config struct {
 	Dates func(raw json.RawMessage, at time.Time) (json.RawMessage, error)
 	// User returns a user with what they may do, for what is written when they are
 	// not there to ask; nil is one without further rights.
-	User    func(ctx context.Context, name string) (auth.User, error)
+	User func(ctx context.Context, name string) (auth.User, error)
+	// Secrets are those of people; nil has none, and refuses runs that bind some.
+	Secrets Secrets
 	Version string           // of Quire
 	Now     func() time.Time // time.Now when nil
 	Log     *slog.Logger     // may be nil
@@ -117,7 +119,10 @@ type Request struct {
 	Commit     string          `json:"-"`
 	Tested     string          `json:"-"`
 	Parameters json.RawMessage `json:"parameters"`
-	Strict     bool            `json:"strict"` // refuse parameters that the notebook does not declare
+	// Secrets binds secrets of whoever asks to parameters: names of secrets by
+	// parameter, never values. The run gets those and no others.
+	Secrets map[string]string `json:"secrets,omitempty"`
+	Strict  bool              `json:"strict"` // refuse parameters that the notebook does not declare
 	// Undeclared are names that Strict lets pass, and Partial lets required parameters
 	// be missing: Check is asked before they are known.
 	Undeclared     []string `json:"-"`
@@ -199,6 +204,10 @@ func (s *Runs) Prepare(ctx context.Context, u auth.User, req Request) (Run, erro
 		return Run{}, err
 	}
 	clean := r.Notebook
+	if err := s.bind(ctx, u, req.Secrets); err != nil {
+		return Run{}, problem.Wrap(err, "running %s", clean)
+	}
+	r.Secrets = req.Secrets
 	if r.Parameters, r.Output, err = s.given(ctx, u, r, source, req); err != nil {
 		return Run{}, problem.Wrap(err, "running %s", clean)
 	}
@@ -356,7 +365,7 @@ func (s *Runs) given(ctx context.Context, u auth.User, r Run, source []byte, req
 			return nil, "", err
 		}
 	}
-	if declared {
+	if declared || len(req.Secrets) > 0 {
 		if set, err = checkAgainst(schema, set, req); err != nil {
 			return nil, "", err
 		}
@@ -477,11 +486,19 @@ func (s *Runs) Retry(ctx context.Context, u auth.User, id string) (Run, error) {
 	if err != nil {
 		return Run{}, problem.Wrap(err, "opening the source of run %s", id)
 	}
+	if len(old.Secrets) > 0 {
+		if old.Owner != u.Name {
+			return Run{}, problem.New(problem.Denied, "run %s was given secrets of %s's, which are not yours to give: run %s yourself, with your own", id, old.Owner, old.Notebook)
+		}
+		if err := s.bind(ctx, u, old.Secrets); err != nil {
+			return Run{}, problem.Wrap(err, "running %s again", old.Notebook)
+		}
+	}
 	now := s.now()
 	r := Run{
 		ID: NewID(now), Owner: u.Name, Notebook: old.Notebook, Version: old.Version, Source: old.Source, Git: old.Git,
 		Template: old.Template, TemplateVersion: old.TemplateVersion,
-		Parameters: old.Parameters, Kernel: old.Kernel, Tags: old.Tags, Priority: old.Priority,
+		Parameters: old.Parameters, Secrets: old.Secrets, Kernel: old.Kernel, Tags: old.Tags, Priority: old.Priority,
 		TimeoutSeconds: old.TimeoutSeconds, Retries: old.Retries, RetryOf: id, Container: old.Container, Notify: old.Notify, Output: old.Output,
 		State: Queued, Created: now, NotBefore: now,
 	}
@@ -597,22 +614,20 @@ func schemaOf(nb *notebook.Notebook) (schema parameter.Schema, ok bool) {
 // checkAgainst returns the parameters as the notebook's declarations want them,
 // or everything that it would not take.
 func checkAgainst(schema parameter.Schema, set parameter.Set, req Request) (parameter.Set, error) {
-	for _, name := range set.Names() {
-		// Parameters are kept with the run, for everybody to read.
-		if p, ok := schema.Lookup(name); ok && p.Secret {
-			return set, problem.New(problem.Invalid, "%s is a secret, and the parameters of a run are kept: give it to quire run with --secret", name)
+	lines := wrongSecrets(schema, set, req.Secrets, req.Strict)
+	applied, violations := schema.Apply(set, req.Strict)
+	for _, v := range violations {
+		p, _ := schema.Lookup(v.Name)
+		_, secret := req.Secrets[v.Name]
+		switch {
+		case secret || p.Secret: // of these it was said above
+		case v.Rule == parameter.RuleRequired && req.Partial, v.Rule == parameter.RuleUnknown && slices.Contains(req.Undeclared, v.Name):
+		default:
+			lines = append(lines, v.String())
 		}
 	}
-	applied, violations := schema.Apply(set, req.Strict)
-	violations = slices.DeleteFunc(violations, func(v parameter.Violation) bool {
-		return v.Rule == parameter.RuleRequired && req.Partial || v.Rule == parameter.RuleUnknown && slices.Contains(req.Undeclared, v.Name)
-	})
-	if len(violations) == 0 {
+	if len(lines) == 0 {
 		return applied, nil
-	}
-	lines := make([]string, len(violations))
-	for i, v := range violations {
-		lines[i] = v.String()
 	}
 	return set, problem.New(problem.Invalid, "%s", strings.Join(lines, "; "))
 }

@@ -37,11 +37,14 @@ type Spec struct {
 	Fence      string          `json:"fence"`
 	Notebook   string          `json:"notebook"` // path of the source on the volume, as it is recorded
 	Parameters json.RawMessage `json:"parameters"`
-	Kernel     string          `json:"kernel,omitempty"`
-	Dir        string          `json:"dir"` // the kernel's working directory
-	Env        []string        `json:"env,omitempty"`
-	Timeout    time.Duration   `json:"timeout"` // nanoseconds; 0 is without end
-	Version    string          `json:"version"` // of Quire
+	// Secrets are the parameters that are given secrets: their values are asked for
+	// when the attempt starts, and are in no file here.
+	Secrets []string      `json:"secrets,omitempty"`
+	Kernel  string        `json:"kernel,omitempty"`
+	Dir     string        `json:"dir"` // the kernel's working directory
+	Env     []string      `json:"env,omitempty"`
+	Timeout time.Duration `json:"timeout"` // nanoseconds; 0 is without end
+	Version string        `json:"version"` // of Quire
 	// Keep says what becomes of the kernel of an attempt that fails; nil ends it.
 	Keep *KeepSpec `json:"keep,omitempty"`
 }
@@ -64,6 +67,8 @@ type Result struct {
 	Engine json.RawMessage `json:"engine,omitempty"` // engine.Result
 	// Kept says that the attempt's process and its kernel go on for a while.
 	Kept bool `json:"kept,omitempty"`
+	// Final says that to try again is of no use: what is missing does not come by itself.
+	Final bool `json:"final,omitempty"`
 }
 
 // A spool is the directory of an attempt.

@@ -18,6 +18,7 @@ import (
 	"quire/internal/auth"
 	"quire/internal/problem"
 	"quire/internal/query"
+	"quire/internal/secret"
 )
 
 // storedCredential is the dsn of a connection whose credential is kept by the
@@ -32,12 +33,13 @@ const vaultPrefix = "vault:"
 // the server starts: it may be changed meanwhile.
 func later(dsn string) bool { return dsn == storedCredential || strings.HasPrefix(dsn, vaultPrefix) }
 
-// openCredentials makes what keeps the credentials of connections. What is
-// encrypted with a former key is encrypted again.
+// openCredentials makes what keeps the credentials of connections and the secrets of
+// people. What is encrypted with a former key is encrypted again.
 func (s *Server) openCredentials(ctx context.Context) error {
 	file := s.shared("credentials.key")
+	box := &secret.Box{Store: s.db}
 	c := &query.Credentials{
-		Store: s.db,
+		Box: box,
 		Takes: func(name string) error {
 			one, ok := s.cfg.Connections[name]
 			switch {
@@ -56,39 +58,39 @@ func (s *Server) openCredentials(ctx context.Context) error {
 		},
 	}
 	if s.cfg.CredentialKey == "" {
-		c.Keys = func() (query.Keyring, error) { return keyFile(file) }
-		c.Rotated = func(ring query.Keyring) error { return replaceFile(file, ring.String()) }
+		box.Keys = func() (secret.Keyring, error) { return keyFile(file) }
+		box.Rotated = func(ring secret.Keyring) error { return replaceFile(file, ring.String()) }
 	} else {
-		c.Keys = func() (query.Keyring, error) {
+		box.Keys = func() (secret.Keyring, error) {
 			text, err := reference(s.cfg.CredentialKey)
 			if err != nil {
 				return nil, problem.Wrap(err, "reading credentialKey")
 			}
-			return query.ParseKeyring(text)
+			return secret.ParseKeyring(text)
 		}
-		if _, err := c.Keys(); err != nil {
+		if _, err := box.Keys(); err != nil {
 			return err
 		}
 	}
-	s.credentials = c
-	if _, err := c.Reseal(ctx); err != nil {
+	s.credentials, s.secrets = c, &secret.Secrets{Box: box, User: s.db.User, Groups: s.people.Of, Log: s.log}
+	if _, err := box.Reseal(ctx); err != nil {
 		// Connections that need none of them work.
-		s.log.LogAttrs(ctx, slog.LevelWarn, "credentials of connections cannot be read", slog.String("error", err.Error()))
+		s.log.LogAttrs(ctx, slog.LevelWarn, "credentials of connections, or secrets of people, cannot be read", slog.String("error", err.Error()))
 	}
 	return nil
 }
 
 // keyFile reads the keys, and makes one where there is no file yet.
-func keyFile(file string) (query.Keyring, error) {
+func keyFile(file string) (secret.Keyring, error) {
 	for range 2 {
 		data, err := os.ReadFile(file)
 		if err == nil {
-			return query.ParseKeyring(string(data))
+			return secret.ParseKeyring(string(data))
 		}
 		if !errors.Is(err, fs.ErrNotExist) {
 			return nil, problem.WrapAs(problem.Unavailable, err, "reading the key of credentials")
 		}
-		if err := createFile(file, query.Keyring{query.NewKey()}.String()); err != nil && !errors.Is(err, fs.ErrExist) {
+		if err := createFile(file, secret.Keyring{secret.NewKey()}.String()); err != nil && !errors.Is(err, fs.ErrExist) {
 			return nil, problem.WrapAs(problem.Unavailable, err, "keeping the key of credentials")
 		}
 	}

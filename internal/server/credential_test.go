@@ -20,6 +20,7 @@ import (
 	"quire/internal/db/dbtest"
 	"quire/internal/problem"
 	"quire/internal/query"
+	"quire/internal/secret"
 )
 
 // TestStoredCredential sets the credential of a connection while the server runs.
@@ -100,34 +101,60 @@ func TestStoredCredential(t *testing.T) {
 	}
 }
 
-// TestSealedRecords is of the store of credentials, in either database.
+// TestSealedRecords is of the store of secrets, in either database.
 func TestSealedRecords(t *testing.T) {
 	t.Parallel()
 	ctx, d := t.Context(), dbtest.Open(t, filepath.Join(t.TempDir(), "quire.db"))
-	if _, err := d.Sealed(ctx, "dwh"); !problem.Is(err, problem.NotFound) {
+	if _, err := d.Sealed(ctx, "", "dwh"); !problem.Is(err, problem.NotFound) {
 		t.Errorf("none: %v", err)
 	}
 	at := time.Date(2026, 11, 30, 12, 0, 0, 0, time.UTC)
 	for _, text := range []string{"first", "second"} {
-		want := query.Sealed{Connection: "dwh", Key: "k1", Data: []byte(text), Changed: at, By: "root"}
-		if err := d.PutSealed(ctx, want); err != nil {
+		want := secret.Sealed{Name: "dwh", Key: "k1", Data: []byte(text), Changed: at, By: "root"}
+		if err := d.PutSealed(ctx, want, 0); err != nil {
 			t.Fatal(err)
 		}
-		got, err := d.Sealed(ctx, "dwh")
-		if err != nil || got.Key != "k1" || string(got.Data) != text || !got.Changed.Equal(at) || got.By != "root" {
+		got, err := d.Sealed(ctx, "", "dwh")
+		if err != nil || got.Key != "k1" || string(got.Data) != text || !got.Changed.Equal(at) || got.By != "root" || !got.Used.IsZero() {
 			t.Errorf("%+v, %v", got, err)
 		}
 	}
-	if err := d.PutSealed(ctx, query.Sealed{Connection: "a"}); err != nil {
+	for _, name := range []string{"b", "a"} {
+		if err := d.PutSealed(ctx, secret.Sealed{Owner: "ann", Name: name, Data: []byte(name)}, 2); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := d.PutSealed(ctx, secret.Sealed{Owner: "ann", Name: "c"}, 2); !problem.Is(err, problem.TooLarge) {
+		t.Errorf("a third of two: %v", err)
+	}
+	if err := d.UseSealed(ctx, "ann", []string{"a"}, at); err != nil {
 		t.Fatal(err)
 	}
-	if all, err := d.AllSealed(ctx); err != nil || len(all) != 2 || all[0].Connection != "a" {
-		t.Errorf("%+v, %v", all, err)
+	if err := d.PutSealed(ctx, secret.Sealed{Owner: "ann", Name: "a", Data: []byte("anew")}, 2); err != nil {
+		t.Errorf("one that is there: %v", err)
 	}
-	if err := errors.Join(d.DeleteSealed(ctx, "a"), d.DeleteSealed(ctx, "a")); err != nil {
-		t.Error(err)
+	if mine, err := d.SealedOf(ctx, "ann"); err != nil || len(mine) != 2 || mine[0].Name != "a" || !mine[0].Used.Equal(at) || !mine[1].Used.IsZero() {
+		t.Errorf("%+v, %v", mine, err)
 	}
-	if all, err := d.AllSealed(ctx); err != nil || len(all) != 1 {
+	// What was changed meanwhile is not put back.
+	if err := d.ReplaceSealed(ctx, secret.Sealed{Owner: "ann", Name: "a", Data: []byte("a")}, secret.Sealed{Key: "k2", Data: []byte("old")}); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := d.Sealed(ctx, "ann", "a"); err != nil || string(got.Data) != "anew" {
+		t.Errorf("%+v, %v", got, err)
+	}
+	if err := d.ReplaceSealed(ctx, secret.Sealed{Owner: "ann", Name: "a", Data: []byte("anew")}, secret.Sealed{Key: "k2", Data: []byte("next")}); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := d.Sealed(ctx, "ann", "a"); err != nil || string(got.Data) != "next" || got.Key != "k2" {
+		t.Errorf("%+v, %v", got, err)
+	}
+	for _, want := range []bool{true, false} {
+		if found, err := d.DeleteSealed(ctx, "ann", "a"); err != nil || found != want {
+			t.Errorf("deleted: %t, %v", found, err)
+		}
+	}
+	if all, err := d.AllSealed(ctx); err != nil || len(all) != 2 || all[0].Name != "dwh" {
 		t.Errorf("%+v, %v", all, err)
 	}
 }

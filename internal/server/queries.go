@@ -195,9 +195,6 @@ func (s *Server) openQueries(ctx context.Context) error {
 		configured[name] = c
 		hasDefault = hasDefault || c.Default
 	}
-	if err := s.openCredentials(ctx); err != nil {
-		return err
-	}
 	s.lazy = map[string]*lazySource{}
 	var all []*query.Connection
 	for name, c := range configured {

@@ -217,7 +217,7 @@ func TestSecretParameterIsNowhere(t *testing.T) {
 		t.Fatalf("saving: %d %s", w.Code, w.Body)
 	}
 	w := ask("POST", "/api/runs", `{"notebook":"users/ann/s.ipynb","parameters":{"country":"DE","token":"`+canary+`"}}`)
-	if w.Code != http.StatusBadRequest || !strings.Contains(w.Body.String(), "token is a secret") {
+	if w.Code != http.StatusBadRequest || !strings.Contains(w.Body.String(), "token: it is a secret") {
 		t.Errorf("a secret was taken: %d %s", w.Code, w.Body)
 	}
 	answers := w.Body.String()

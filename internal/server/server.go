@@ -33,6 +33,7 @@ import (
 	"quire/internal/run"
 	"quire/internal/schedule"
 	"quire/internal/search"
+	"quire/internal/secret"
 	"quire/internal/storage"
 	"quire/internal/storage/local"
 )
@@ -60,6 +61,7 @@ type Server struct {
 	queries   *query.Gateway
 
 	credentials *query.Credentials
+	secrets     *secret.Secrets
 	lazy        map[string]*lazySource // by the connection's name
 	places      []compute.Driver       // besides driver
 	near        compute.Driver         // of the engines' processes; nil until one is wanted
@@ -130,6 +132,9 @@ func (s *Server) open(ctx context.Context, opt Options) error {
 	if err := s.openIdentities(ctx); err != nil {
 		return err
 	}
+	if err := s.openCredentials(ctx); err != nil {
+		return err
+	}
 	if err := s.openCompute(ctx); err != nil {
 		return err
 	}
@@ -151,7 +156,7 @@ func (s *Server) open(ctx context.Context, opt Options) error {
 		Store:     s.db, Spool: s.shared("spool"), Objects: objects, Volume: s.volume, Files: s.shared("files"),
 		Launcher: s.launcher(opt.Command), Containers: s.containers(opt.Command), Permits: s.cfg.Permits, Keep: s.cfg.KeepRuns,
 		Several: s.cfg.Database != "", Pass: s.runPass, Revoke: s.revokePass, Tells: carriers.Known, Notices: s.db.Notices,
-		Dates: schedule.Dates, User: s.db.User,
+		Dates: schedule.Dates, User: s.db.User, Secrets: s.secrets,
 		Version: s.version, Log: s.log, Tracer: s.traces.tracer(),
 	})
 	s.schedules = s.newSchedules(carriers)
@@ -359,6 +364,7 @@ func (s *Server) routes() *api.Router {
 	s.registerAttached(rt)
 	api.RegisterSearch(rt, s.index)
 	api.RegisterQueries(rt, s.queries, s.credentials)
+	api.RegisterSecrets(rt, s.secrets)
 	api.RegisterCommuter(rt, s.index)
 	api.RegisterOpenAPI(rt, s.version)
 	pages.Register(rt, pages.Config{
