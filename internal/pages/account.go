@@ -18,6 +18,7 @@ func (s *site) registerPeople(rt *api.Router) {
 	admin := api.Policy{Access: api.Admin, Page: true}
 	rt.Handle("GET /account", page, s.account)
 	rt.Handle("POST /account", page, s.changeAccount)
+	rt.Handle("POST /account/secrets", page, s.changeSecrets)
 	rt.Handle("GET /people", admin, s.people)
 	rt.Handle("POST /people", admin, s.changePeople)
 }
@@ -33,6 +34,13 @@ func (s *site) showAccount(w http.ResponseWriter, r *http.Request, status int, d
 	tokens, err := s.cfg.Sessions.Tokens(r.Context(), user(r).Name)
 	if err != nil {
 		return err
+	}
+	if s.cfg.Secrets != nil {
+		all, err := s.cfg.Secrets.List(r.Context(), user(r), "")
+		if err != nil && !problem.Is(err, problem.Denied) {
+			return err
+		}
+		data["Secrets"], data["HasSecrets"] = all, err == nil
 	}
 	data["Tokens"], data["Lives"], data["Admin"] = tokens, tokenLives, user(r).Admin
 	w.Header().Set("Cache-Control", "no-store")

@@ -28,6 +28,7 @@ import (
 	"quire/internal/run"
 	"quire/internal/schedule"
 	"quire/internal/search"
+	"quire/internal/secret"
 	"quire/internal/viewer"
 )
 
@@ -43,6 +44,8 @@ type Config struct {
 	Runs     *run.Runs
 	Sessions *auth.Sessions
 	Search   *search.Index
+	// Secrets are those of people; nil has none.
+	Secrets *secret.Secrets
 	// Templates are what is published; without them there are no pages of it.
 	Templates *nbtemplate.Templates
 	// Schedules are what fires by itself; without them there are no pages of it.
@@ -215,6 +218,7 @@ var funcs = template.FuncMap{
 	"catchUp":   catchUpWords,
 	"deed":      deed,
 	"shortLock": schedule.ShortLock,
+	"bound":     run.BoundWords,
 	"size":      compute.FormatBytes,
 	"coarse":    coarse,
 	"phases":    phaseLines,

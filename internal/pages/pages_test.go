@@ -29,6 +29,7 @@ import (
 	"quire/internal/run"
 	"quire/internal/schedule"
 	"quire/internal/search"
+	"quire/internal/secret"
 	"quire/internal/storage/mem"
 )
 
@@ -147,6 +148,7 @@ type bundle struct {
 	mux       *http.ServeMux // knows the routes
 	schedules *schedule.Schedules
 	templates *nbtemplate.Templates
+	secrets   *secret.Secrets
 }
 
 func setup(t testing.TB) *bundle {
@@ -170,9 +172,11 @@ func setup(t testing.TB) *bundle {
 		}
 	}
 	b.templates = nbtemplate.New(nbtemplate.Config{Store: d, Blobs: &contents.Blobs{Store: mem.New(mem.Config{})}, Volume: b.volume, Dates: schedule.Dates})
+	ring := secret.Keyring{secret.NewKey()}
+	b.secrets = &secret.Secrets{Box: &secret.Box{Store: d, Keys: func() (secret.Keyring, error) { return ring, nil }}, User: d.User}
 	b.runs = run.New(run.Config{
-		Templates: b.templates,
-		Store:     d, Spool: filepath.Join(dir, "runs"), Objects: mem.New(mem.Config{}), Volume: b.volume,
+		Templates: b.templates, Secrets: b.secrets,
+		Store: d, Spool: filepath.Join(dir, "runs"), Objects: mem.New(mem.Config{}), Volume: b.volume,
 		Files: filepath.Join(dir, "files"), Launcher: b.launcher, Dates: schedule.Dates,
 	})
 	if err := b.runs.Start(ctx); err != nil {
@@ -185,11 +189,11 @@ func setup(t testing.TB) *bundle {
 	}
 	t.Cleanup(index.Stop)
 	sessions := &auth.Sessions{Store: d}
-	secret := auth.NewSecret()
-	if err := errors.Join(d.PutUser(ctx, ann), sessions.SetToken(ctx, secret, ann)); err != nil {
+	token := auth.NewSecret()
+	if err := errors.Join(d.PutUser(ctx, ann), sessions.SetToken(ctx, token, ann)); err != nil {
 		t.Fatal(err)
 	}
-	if b.cookie, _, err = sessions.SignIn(ctx, secret); err != nil {
+	if b.cookie, _, err = sessions.SignIn(ctx, token); err != nil {
 		t.Fatal(err)
 	}
 	b.router = api.NewRouter(api.Config{Sessions: sessions, Hosts: []string{host}, ErrorPage: pages.ErrorPage("")})
@@ -197,7 +201,7 @@ func setup(t testing.TB) *bundle {
 	api.RegisterContents(b.router, b.volume, nil)
 	b.schedules = schedule.New(schedule.Config{Store: d, Runs: b.runs, User: d.User})
 	pages.Register(b.router, pages.Config{
-		Volume: b.volume, Runs: b.runs, Templates: b.templates, Schedules: b.schedules, Sessions: sessions, Search: index, QuotaBytes: 1 << 30,
+		Volume: b.volume, Runs: b.runs, Templates: b.templates, Schedules: b.schedules, Sessions: sessions, Secrets: b.secrets, Search: index, QuotaBytes: 1 << 30,
 	})
 	b.mux = http.NewServeMux()
 	for _, route := range b.router.Routes() {
@@ -366,7 +370,8 @@ func (b *bundle) link(where string, n *html.Node, a html.Attribute, ids map[stri
 	if a.Key == "formaction" || a.Key == "action" && strings.EqualFold(attr(n, "method"), "post") {
 		method = http.MethodPost
 	}
-	r := httptest.NewRequest(method, "http://"+host+a.Val, nil)
+	target, _, _ := strings.Cut(a.Val, "#") // a browser sends none
+	r := httptest.NewRequest(method, "http://"+host+target, nil)
 	if _, pattern := b.mux.Handler(r); pattern == "" {
 		b.Errorf("%s: no route answers %s %s", where, method, a.Val)
 	}

@@ -21,7 +21,7 @@ import (
 type field struct {
 	parameter.Parameter
 	ID      string // of the input
-	Widget  string // text, number, date, checkbox, select, json, secret
+	Widget  string // text, number, date, checkbox, select, json, secret; a secret's Choices and Value are names
 	Value   string // what stands in it
 	Initial string // what stands in it when nobody has typed
 	Checked bool
@@ -63,10 +63,11 @@ type runForm struct {
 	Timeout string
 	Retries string
 	Tags    string
-	Notify  string // addresses and channels with commas between them
-	Output  string // where its output is put, with placeholders
-	Place   string // where that is now
-	Zone    string // of dates
+	Notify  string            // addresses and channels with commas between them
+	Output  string            // where its output is put, with placeholders
+	Place   string            // where that is now
+	Zone    string            // of dates
+	Secrets map[string]string // names of secrets that were chosen, by parameter
 
 	Containers                      bool   // whether a run can have one
 	CPUs, Memory, GPUs              string // of its container; all empty is none
@@ -219,7 +220,7 @@ func (f *runForm) take(values url.Values) {
 	for i := range f.Fields {
 		d := &f.Fields[i]
 		switch {
-		case d.Widget == "secret":
+		case d.Widget == "secret": // below
 		case d.Widget == "checkbox":
 			d.Checked = values.Has("p." + d.Name)
 		default:
@@ -229,6 +230,7 @@ func (f *runForm) take(values url.Values) {
 			d.Value = chosen
 		}
 	}
+	takeSecrets(f.Fields, values)
 	f.Output = strings.TrimSpace(values.Get("output"))
 	f.Extra, f.Timeout, f.Retries = strings.TrimSpace(values.Get("extra")), values.Get("timeout"), values.Get("retries")
 	f.Tags, f.Notify = values.Get("tags"), values.Get("notify")
@@ -275,27 +277,23 @@ func (f *runForm) set() (set, filled parameter.Set) {
 		if given {
 			set.Put(d.Name, v)
 		}
-		if d.Widget == "secret" && d.Required {
-			d.Problem = "this notebook cannot be run from here: it needs a secret, and secrets cannot be given yet"
-		}
 	}
 	if f.Extra != "" {
 		more, err := parameter.FromJSON("further parameters", []byte(f.Extra))
 		if err != nil {
 			f.Error = text(err)
 		}
-		for name, v := range more.All() {
-			if p, ok := f.schema.Lookup(name); ok && p.Secret {
-				f.Error = name + " is a secret: secrets cannot be given here yet, because parameters are kept with the run"
-				continue
-			}
-			set.Put(name, v)
+		more, wrong := withoutSecrets(f.schema, more)
+		if wrong != "" {
+			f.Error = wrong
 		}
+		set.Merge(more)
 	}
+	f.Secrets = boundSecrets(f.Fields)
 	applied, violations := f.schema.Apply(set, false)
 	for _, v := range violations {
 		for i := range f.Fields {
-			if d := &f.Fields[i]; d.Name == v.Name && d.Problem == "" {
+			if d := &f.Fields[i]; d.Name == v.Name && d.Problem == "" && d.Widget != "secret" {
 				d.Problem = v.Text
 			}
 		}
@@ -392,6 +390,7 @@ func (f *runForm) request(set parameter.Set) (run.Request, error) {
 	if f.Output != "" {
 		req.Output = f.Output
 	}
+	req.Secrets = f.Secrets
 	var err error
 	if req.Parameters, err = set.MarshalJSON(); err != nil {
 		return req, err
@@ -462,6 +461,9 @@ func (s *site) runForm(w http.ResponseWriter, r *http.Request) error {
 			f.prefill(set)
 			f.From = id
 		}
+		if old.Owner == user(r).Name {
+			bindAgain(f.Fields, old.Secrets)
+		}
 	}
 	for i := range f.Fields {
 		if d := &f.Fields[i]; q.Has("p."+d.Name) && d.Widget != "secret" {
@@ -497,6 +499,9 @@ func (s *site) formFor(r *http.Request) (*runForm, error) {
 		return nil, err
 	}
 	f := formOf(p, number, nb)
+	if err := s.offerSecrets(r, f.Fields); err != nil {
+		return nil, err
+	}
 	if s.cfg.Jobs != nil {
 		limits := s.cfg.Jobs.Profile(user(r)).Limits
 		f.Containers = true

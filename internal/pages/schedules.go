@@ -425,6 +425,9 @@ func (s *site) scheduleFormFor(r *http.Request) (*scheduleForm, error) {
 		Path: path, Name: name[:min(len(name), 63)], often: daily, Zone: "UTC", Source: string(schedule.Snapshot),
 		Strategy: string(schedule.Sequential), CatchUp: string(schedule.CatchLatest), Fields: formOf(path, version, nb).Fields,
 	}
+	if err := s.offerSecrets(r, f.Fields); err != nil {
+		return nil, err
+	}
 	f.Template, _ = s.templateName(path)
 	others, err := s.cfg.Schedules.List(r.Context(), user(r))
 	if err != nil {
@@ -463,6 +466,9 @@ func (s *site) scheduleForm(w http.ResponseWriter, r *http.Request) error {
 				f.Fields[i].Value = f.Fields[i].show(v)
 			}
 		}
+		if old.Owner == user(r).Name {
+			bindAgain(f.Fields, old.Secrets)
+		}
 	}
 	if definition, err := f.definition(); err == nil {
 		if d, faults := schedule.Read(definition); len(faults) == 0 {
@@ -494,6 +500,7 @@ func (s *site) createSchedule(w http.ResponseWriter, r *http.Request) error {
 	for i := range f.Fields {
 		f.Fields[i].Value = form.Get("p." + f.Fields[i].Name)
 	}
+	takeSecrets(f.Fields, form)
 	definition, err := f.definition()
 	if problem.Is(err, problem.Invalid) {
 		f.Error = text(err)
@@ -539,25 +546,30 @@ func (f *scheduleForm) definition() ([]byte, error) {
 		return nil, err
 	}
 	d := struct {
-		Format     int            `yaml:"schedule"`
-		Name       string         `yaml:"name"`
-		Zone       string         `yaml:"timezone"`
-		Triggers   []trigger      `yaml:"triggers"`
-		Notebook   string         `yaml:"notebook,omitempty"`
-		Template   string         `yaml:"template,omitempty"`
-		Source     string         `yaml:"source"`
-		Strategy   string         `yaml:"strategy"`
-		CatchUp    string         `yaml:"catchUp"`
-		Parameters map[string]any `yaml:"parameters,omitempty"`
+		Format     int               `yaml:"schedule"`
+		Name       string            `yaml:"name"`
+		Zone       string            `yaml:"timezone"`
+		Triggers   []trigger         `yaml:"triggers"`
+		Notebook   string            `yaml:"notebook,omitempty"`
+		Template   string            `yaml:"template,omitempty"`
+		Source     string            `yaml:"source"`
+		Strategy   string            `yaml:"strategy"`
+		CatchUp    string            `yaml:"catchUp"`
+		Parameters map[string]any    `yaml:"parameters,omitempty"`
+		Secrets    map[string]string `yaml:"secrets,omitempty"`
 	}{
 		Format: schedule.Format, Name: f.Name, Zone: f.Zone, Triggers: triggers, Notebook: f.Path, Source: f.Source,
-		Strategy: f.Strategy, CatchUp: f.CatchUp, Parameters: map[string]any{},
+		Strategy: f.Strategy, CatchUp: f.CatchUp, Parameters: map[string]any{}, Secrets: map[string]string{},
 	}
 	if f.Template != "" {
 		d.Notebook, d.Template = "", f.Template
 	}
 	for _, one := range f.Fields {
-		if one.Value == "" || one.Widget == "secret" {
+		switch {
+		case one.Value == "":
+			continue
+		case one.Widget == "secret":
+			d.Secrets[one.Name] = one.Value
 			continue
 		}
 		d.Parameters[one.Name] = typed(one)

@@ -57,7 +57,7 @@ func (s *site) startSweep(w http.ResponseWriter, r *http.Request) error {
 	}
 	f.takeValues(r.PostForm)
 	req, err := f.sweep()
-	if err == nil && f.Error == "" {
+	if err == nil && !f.bad() {
 		req.Preview = r.PostForm.Has("preview")
 		var made run.Sweep
 		made, err = s.cfg.Runs.Sweep(r.Context(), user(r), req)
@@ -88,6 +88,7 @@ func (f *sweepForm) takeValues(form url.Values) {
 
 // sweep is the request of what was typed.
 func (f *sweepForm) sweep() (run.SweepRequest, error) {
+	f.Secrets = boundSecrets(f.Fields)
 	base, err := f.request(parameter.Set{})
 	if err != nil {
 		return run.SweepRequest{}, err
@@ -96,6 +97,9 @@ func (f *sweepForm) sweep() (run.SweepRequest, error) {
 	var grid parameter.Set
 	for i := range f.Fields {
 		d := &f.Fields[i]
+		if d.Widget == "secret" {
+			continue // the same in all of them
+		}
 		values, err := d.values(f.Typed[d.Name])
 		if err != nil {
 			d.Problem = text(err)
@@ -122,9 +126,6 @@ func (d *field) values(typed string) ([]parameter.Value, error) {
 		line = strings.TrimSpace(line)
 		if line == "" {
 			continue
-		}
-		if d.Widget == "secret" {
-			return nil, problem.New(problem.Invalid, "secrets cannot be given here: parameters are kept with the run")
 		}
 		if m := rangePattern.FindStringSubmatch(line); m != nil && d.Widget == "number" {
 			more, err := span(m[1], m[2], m[3], d.Type == parameter.TypeInt)

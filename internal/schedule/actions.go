@@ -178,6 +178,11 @@ func (s *Schedules) RunWith(ctx context.Context, u auth.User, name, key string, 
 	if err != nil {
 		return Fire{}, err
 	}
+	if inputs != nil {
+		if err := refuseValues(u, found); err != nil {
+			return Fire{}, err
+		}
+	}
 	if err := found.Definition.given(inputs); err != nil {
 		return Fire{}, err
 	}

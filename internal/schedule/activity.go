@@ -3,6 +3,7 @@ package schedule
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -106,6 +107,9 @@ func changes(old, fresh Definition, oldPins, pins map[string]int64) string {
 		}
 		if there && string(before.Parameters) != string(step.Parameters) {
 			say("step %s has other parameters", step.Name)
+		}
+		if there && !maps.Equal(before.Secrets, step.Secrets) {
+			say("step %s is given other secrets", step.Name)
 		}
 		if there && !slices.Equal(before.After, step.After) {
 			say("step %s begins after %s", step.Name, listWords(step.After))

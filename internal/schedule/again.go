@@ -272,6 +272,9 @@ func (s *Schedules) Restart(ctx context.Context, u auth.User, name, fire string,
 	}
 	var looked Fire
 	if !values.none() {
+		if err := refuseValues(u, found); err != nil {
+			return Fire{}, err
+		}
 		if looked, err = s.checkValues(ctx, found, fire, from, values); err != nil {
 			return Fire{}, err
 		}
@@ -527,7 +530,7 @@ func (s *Schedules) checkStep(ctx context.Context, u auth.User, e env, f *Fire, 
 	}
 	req := run.Request{
 		Notebook: step.Notebook, Template: step.Template, Kernel: step.Kernel, TimeoutSeconds: step.TimeoutSeconds, Ref: step.Ref, At: e.table.Local(f.Slot), Literal: true,
-		Parameters: parameters, Partial: partial, Strict: true, Undeclared: declared,
+		Parameters: parameters, Secrets: step.Secrets, Partial: partial, Strict: true, Undeclared: declared,
 	}
 	if v := f.Pinned[step.Name]; step.Template != "" {
 		req.TemplateVersion = int(v)

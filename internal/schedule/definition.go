@@ -78,7 +78,10 @@ type Step struct {
 	Source     Source          `json:"source"`               // which version of it runs
 	Ref        string          `json:"ref,omitempty"`        // of Git: a branch, a tag or a commit of the repository that the notebook lies in
 	Parameters json.RawMessage `json:"parameters,omitempty"` // an object; strings may hold {{ expressions }}
-	Kernel     string          `json:"kernel,omitempty"`
+	// Secrets are names of secrets of whom the schedule runs as, by parameter: its runs
+	// are given their values.
+	Secrets map[string]string `json:"secrets,omitempty"`
+	Kernel  string            `json:"kernel,omitempty"`
 	// TimeoutSeconds is how long a try may take; 0 is without end.
 	TimeoutSeconds int64    `json:"timeoutSeconds,omitempty"`
 	Retries        Retries  `json:"retries"`

@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"maps"
+	"slices"
 	"time"
 
 	"quire/internal/auth"
@@ -36,6 +37,33 @@ func (s *Schedules) runner(ctx context.Context, u auth.User, d Definition, old S
 		return "", u, problem.New(problem.Denied, "%s may not let schedules run as %s: the server's configuration says who may (users and groups of identities.%s)", u.Name, d.RunAs, d.RunAs)
 	}
 	return as.Name, as, nil
+}
+
+// secretive reports whether a definition gives its runs secrets.
+func (d Definition) secretive() bool {
+	return slices.ContainsFunc(d.Steps, func(s Step) bool { return len(s.Secrets) > 0 })
+}
+
+// mayBind says why u may not apply a definition that gives its runs secrets: a person's
+// are bound by that person, those of a service identity by who may use it, and none by
+// what runs with a pass.
+func (s *Schedules) mayBind(u, as auth.User, owner string, d Definition) error {
+	switch {
+	case !d.secretive():
+		return nil
+	case as.Service == nil && u.Name != owner:
+		return problem.New(problem.Denied, "schedule %s runs as %s and names secrets, which only %s binds: let it run as a service identity (runAs), or take secrets out", d.Name, owner, owner)
+	}
+	return auth.RefusePass(u, "no secret is bound by a schedule")
+}
+
+// refuseValues says why what asks with a pass may not choose the values of runs that
+// are given secrets: they may say where those go.
+func refuseValues(u auth.User, one Schedule) error {
+	if !one.Definition.secretive() {
+		return nil
+	}
+	return auth.RefusePass(u, "no values are chosen for runs that are given secrets")
 }
 
 // mayOf is what a service identity may do, in words; "" for a person.

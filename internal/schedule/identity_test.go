@@ -210,3 +210,61 @@ func TestOtherEnvironment(t *testing.T) {
 		t.Errorf("after that: found %v, task %+v", one.Found, task)
 	}
 }
+
+// TestSecretsOfASchedule: its runs are given those of whom it runs as, and nobody binds
+// another person's.
+func TestSecretsOfASchedule(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, 1)
+	p := people{
+		"ann": ann, "bob": {Name: "bob"}, "root": {Name: "root", Admin: true},
+		"etl": {Name: "etl", Service: &auth.Service{Users: []string{"ann", "bob"}, Run: []string{"shared/etl"}}},
+	}
+	s, ctx := w.withPeople(p), t.Context()
+	has := map[string]string{"ann": "api", "etl": "warehouse"}
+	w.asked = func(u auth.User, req run.Request) error {
+		for parameter, name := range req.Secrets {
+			if has[u.Name] != name {
+				return problem.New(problem.Invalid, "secret %s: you have no secret named %s", parameter, name)
+			}
+		}
+		return nil
+	}
+	own := "schedule: 1\nname: own\nnotebook: users/ann/a.ipynb\ntriggers: [{cron: 0 * * * *}]\nsecrets: {token: api}\ninputs: {a: 1}\n"
+	for who, text := range map[auth.User]string{
+		{Name: "ann", Pass: true}: own, p["bob"]: own, p["root"]: own, ann: strings.Replace(own, "api", "other", 1),
+		{Name: "bob", Email: "x"}: strings.Replace(nightly, "name: s", "name: s\nsecrets: {token: api}", 1), // etl has none of that name
+	} {
+		if _, _, err := s.Apply(ctx, who, []byte(text)); !problem.Is(err, problem.Denied) && !problem.Is(err, problem.Invalid) {
+			t.Errorf("%+v applied %.90q: %v", who, text, err)
+		}
+	}
+	if _, _, err := s.Apply(ctx, ann, []byte(own)); err != nil {
+		t.Fatal(err)
+	}
+	// An administrator may change it, but not with ann's secrets in it.
+	if _, _, err := s.Apply(ctx, p["root"], []byte(own+"tags: [x]\n")); !problem.Is(err, problem.Denied) || !strings.Contains(err.Error(), "only ann binds") {
+		t.Errorf("an administrator changed it: %v", err)
+	}
+	// What asks with a pass does not say with what values it runs.
+	pass := auth.User{Name: "ann", Pass: true}
+	if _, err := s.RunWith(ctx, pass, "own", "k", []byte(`{"a":2}`)); !problem.Is(err, problem.Denied) {
+		t.Errorf("with values, by a pass: %v", err)
+	}
+	w.look(time.Hour)
+	if live := w.live(); len(live) != 1 || live[0].Owner != "ann" || live[0].Secrets["token"] != "api" {
+		t.Fatalf("the runs are %+v", live)
+	}
+	w.finishAll(run.Succeeded)
+	if _, err := s.Pause(ctx, ann, "own", ""); err != nil {
+		t.Fatal(err)
+	}
+	// One that runs as a service identity, by who may use it.
+	if _, _, err := s.Apply(ctx, p["bob"], []byte(nightly+"secrets: {token: warehouse}\n")); err != nil {
+		t.Fatal(err)
+	}
+	w.look(time.Hour)
+	if live := w.live(); len(live) != 1 || live[0].Owner != "etl" || live[0].Secrets["token"] != "warehouse" {
+		t.Fatalf("the runs are %+v", live)
+	}
+}

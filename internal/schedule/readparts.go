@@ -11,6 +11,7 @@ import (
 
 	"quire/internal/notify"
 	"quire/internal/problem"
+	"quire/internal/run"
 )
 
 func (r *reader) definition(n *yaml.Node, d *Definition) {
@@ -91,10 +92,33 @@ func (r *reader) notebookParts(s *Step) map[string]part {
 		"source":     oneOf(r, "source", &s.Source, Snapshot, Latest, Git),
 		"ref":        r.text("ref", &s.Ref),
 		"parameters": r.object("parameters", &s.Parameters),
+		"secrets":    func(n *yaml.Node) { r.secrets(n, &s.Secrets) },
 		"kernel":     r.text("kernel", &s.Kernel),
 		"timeout":    r.span("timeout", 1, &s.TimeoutSeconds),
 		"retries":    func(n *yaml.Node) { r.retries(n, &s.Retries) },
 		"foreach":    func(n *yaml.Node) { s.Foreach = r.json(n) },
+	}
+}
+
+// secrets reads names of secrets by parameter.
+func (r *reader) secrets(n *yaml.Node, into *map[string]string) {
+	if n.Kind != yaml.MappingNode || len(n.Content) > 2*run.MaxSecrets {
+		r.fail(n, "secrets: want a mapping of parameters and names of secrets, of at most %d", run.MaxSecrets)
+		return
+	}
+	*into = map[string]string{}
+	for i := 0; i+1 < len(n.Content); i += 2 {
+		parameter, name := n.Content[i], n.Content[i+1]
+		if !variableName.MatchString(parameter.Value) {
+			r.fail(parameter, "secrets: %.60q: want the name of a parameter: letters, digits and _", parameter.Value)
+			continue
+		}
+		// What stands there may be the secret itself: it is not repeated.
+		if name.Kind != yaml.ScalarNode || !variableName.MatchString(name.Value) || len(name.Value) > 128 {
+			r.fail(name, "secrets: %s: want the name of a secret (quire secret ls), and never its value", parameter.Value)
+			continue
+		}
+		(*into)[parameter.Value] = name.Value
 	}
 }
 

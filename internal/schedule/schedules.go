@@ -440,7 +440,7 @@ func (s *Schedules) prepare(ctx context.Context, a ask) answer {
 		return got
 	}
 	req := run.Request{
-		Notebook: a.task.Notebook, Parameters: a.task.Parameters, Kernel: a.step.Kernel, Priority: a.priority,
+		Notebook: a.task.Notebook, Parameters: a.task.Parameters, Secrets: a.step.Secrets, Kernel: a.step.Kernel, Priority: a.priority,
 		TimeoutSeconds: a.step.TimeoutSeconds, Tags: append([]string{"schedule:" + a.schedule}, a.tags...), IdempotencyKey: a.key(), Tested: a.tested,
 	}
 	req.Template, req.At, req.Literal = a.step.Template, a.slot, true
@@ -574,6 +574,9 @@ func (s *Schedules) Apply(ctx context.Context, u auth.User, text []byte) (applie
 			d.Steps[i].Notebook = writtenPath(owner, d.Name, step.Name)
 		}
 	}
+	if err := s.mayBind(u, as, owner, d); err != nil {
+		return Schedule{}, false, err
+	}
 	if err := s.nests(ctx, as, d); err != nil {
 		return Schedule{}, false, err
 	}
@@ -665,7 +668,7 @@ func (s *Schedules) pin(ctx context.Context, u auth.User, d Definition, now time
 		if step.written() || step.Branch != nil || step.Schedule != "" {
 			continue // written when all else is right; the others have no notebook
 		}
-		req := run.Request{Notebook: step.Notebook, Template: step.Template, Kernel: step.Kernel, Tags: append([]string{"schedule:" + d.Name}, d.Tags...), TimeoutSeconds: step.TimeoutSeconds, Ref: step.Ref, At: table.Local(sample), Literal: true}
+		req := run.Request{Notebook: step.Notebook, Template: step.Template, Secrets: step.Secrets, Kernel: step.Kernel, Tags: append([]string{"schedule:" + d.Name}, d.Tags...), TimeoutSeconds: step.TimeoutSeconds, Ref: step.Ref, At: table.Local(sample), Literal: true}
 		if !usesOthers(step.Parameters) {
 			if req.Parameters, err = (env{schedule: d.Name, table: table, slot: sample}).fill(step.Parameters); err != nil {
 				wrong = append(wrong, "step "+step.Name+": "+err.Error())
@@ -693,6 +696,12 @@ func (s *Schedules) pin(ctx context.Context, u auth.User, d Definition, now time
 		}
 		if pinned[step.Name], err = s.write(ctx, u, d.Name, step); err != nil {
 			return nil, problem.Wrap(err, "writing the notebook of step %s", step.Name)
+		}
+		if len(step.Secrets) == 0 {
+			continue
+		}
+		if _, err := s.cfg.Runs.Check(ctx, u, run.Request{Notebook: step.Notebook, Secrets: step.Secrets}); err != nil {
+			return nil, problem.Wrap(err, "step %s", step.Name)
 		}
 	}
 	return pinned, nil

@@ -30,6 +30,7 @@ type world struct {
 	version int64
 	refuse  error // what Check says
 	check   func(run.Request) error
+	asked   func(auth.User, run.Request) error // the same, with who asks
 	files   someFiles
 }
 
@@ -85,7 +86,10 @@ type fakeRuns struct {
 	records *db.DB
 }
 
-func (f fakeRuns) Check(_ context.Context, _ auth.User, req run.Request) (int64, error) {
+func (f fakeRuns) Check(_ context.Context, u auth.User, req run.Request) (int64, error) {
+	if f.w.asked != nil {
+		return f.w.version, f.w.asked(u, req)
+	}
 	if f.w.check != nil {
 		return f.w.version, f.w.check(req)
 	}
@@ -100,7 +104,7 @@ func (f fakeRuns) Prepare(_ context.Context, u auth.User, req run.Request) (run.
 		f.w.t.Error("a run without a key")
 	}
 	return run.Run{
-		ID: run.NewID(f.w.now), Owner: u.Name, Notebook: req.Notebook, Version: req.Version, Template: req.Template, TemplateVersion: req.TemplateVersion, Parameters: req.Parameters, Tags: req.Tags,
+		ID: run.NewID(f.w.now), Owner: u.Name, Notebook: req.Notebook, Version: req.Version, Template: req.Template, TemplateVersion: req.TemplateVersion, Parameters: req.Parameters, Secrets: req.Secrets, Tags: req.Tags,
 		State: run.Queued, Created: f.w.now, IdempotencyHash: req.IdempotencyKey, Tested: req.Tested,
 	}, nil
 }

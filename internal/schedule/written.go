@@ -113,12 +113,14 @@ func (s Step) checkKind() string {
 		return "want one of while and foreach"
 	case s.While == "" && (s.Rounds != 0 || s.PauseSeconds != 0):
 		return "rounds and pause go with while"
-	case s.Branch != nil && (s.Foreach != nil || s.While != "" || s.Parameters != nil || s.Kernel != "" || s.TimeoutSeconds != 0 || s.Retries != Retries{} || s.Source != Snapshot || s.Ref != "" || s.Connection != ""):
+	case s.Branch != nil && (s.Foreach != nil || s.While != "" || s.Parameters != nil || s.Secrets != nil || s.Kernel != "" || s.TimeoutSeconds != 0 || s.Retries != Retries{} || s.Source != Snapshot || s.Ref != "" || s.Connection != ""):
 		return "a branch runs nothing: it has name, after, when and branch only"
 	case s.Branch != nil:
 		return ""
 	case s.Schedule != "" && !ValidName(s.Schedule):
 		return fmt.Sprintf("schedule: want the name of a schedule, not %q", s.Schedule)
+	case (s.Schedule != "" || s.SQL != "") && s.Secrets != nil:
+		return "secrets go with a notebook, a template or a command"
 	case s.Schedule != "" && (s.Kernel != "" || s.TimeoutSeconds != 0 || s.Source != Snapshot || s.Ref != "" || s.Connection != ""):
 		return "a schedule has kernels, timeouts and versions of its own: they are in its definition"
 	case s.Schedule != "":
@@ -151,9 +153,9 @@ func (s Step) checkNames() string {
 	if err != nil {
 		return err.Error()
 	}
-	for _, name := range names {
+	for _, name := range slices.Concat(names, slices.Sorted(maps.Keys(s.Secrets))) {
 		if !variableName.MatchString(name) || s.Command != "" && slices.Contains(pythonWords, name) {
-			return fmt.Sprintf("parameters: %q cannot be the name of a variable", name)
+			return fmt.Sprintf("%q cannot be the name of a variable", name)
 		}
 	}
 	return ""

@@ -369,7 +369,7 @@ func (s *Server) routes() *api.Router {
 	api.RegisterOpenAPI(rt, s.version)
 	pages.Register(rt, pages.Config{
 		Volume: s.volume, Runs: s.runs, Jobs: s.jobs, Queries: s.queries, Servers: shownServers{s.spawn}, Templates: s.templates, Schedules: s.schedules,
-		Sessions: s.sessions, Elsewhere: s.elsewhere(), Search: s.index, Version: s.version,
+		Sessions: s.sessions, Secrets: s.secrets, Elsewhere: s.elsewhere(), Search: s.index, Version: s.version,
 		Notebooks: len(s.spawn.command) > 0, Lab: s.spawn.editor, QuotaBytes: s.cfg.QuotaBytes,
 	})
 	return rt
