@@ -28,7 +28,7 @@ credentials here: it is kept encrypted and shown to nobody.`,
 		onServer("unset NAME", "Forget the credential of a connection", cobra.ExactArgs(1), func(cmd *cobra.Command, cl *api.Client, args []string, _ bool) error {
 			return cl.UnsetCredential(cmd.Context(), args[0])
 		}),
-		onServer("rotate [flags]", "Encrypt all credentials with a new key", cobra.NoArgs, func(cmd *cobra.Command, cl *api.Client, _ []string, asJSON bool) error {
+		onServer("rotate [flags]", "Encrypt all credentials, and secrets of people, with a new key", cobra.NoArgs, func(cmd *cobra.Command, cl *api.Client, _ []string, asJSON bool) error {
 			n, err := cl.RotateCredentialKey(cmd.Context())
 			if err != nil || asJSON {
 				if err == nil {
@@ -36,7 +36,7 @@ credentials here: it is kept encrypted and shown to nobody.`,
 				}
 				return err
 			}
-			_, err = fmt.Fprintf(p.Stdout, "%d credentials are encrypted with a new key\n", n)
+			_, err = fmt.Fprintf(p.Stdout, "%d credentials and secrets are encrypted with a new key\n", n)
 			return err
 		}))
 	return withExit(cmd, exitHelp)

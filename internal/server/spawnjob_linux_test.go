@@ -401,8 +401,12 @@ func TestFailedRunIsKept(t *testing.T) {
 	if _, err := b.volume.Save(t.Context(), auth.User{Name: "bob"}, "users/bob/in/fails.ipynb", strings.NewReader(failing), contents.SaveOptions{}); err != nil {
 		t.Fatal(err)
 	}
+	go func() { _ = b.http.Serve(b.gate) }() // for the attempt to get its secret; it ends with the platform
+	if err := b.secrets.Set(t.Context(), auth.User{Name: "bob"}, "", "api", "kept-canary"); err != nil {
+		t.Fatal(err)
+	}
 	var r run.Run
-	b.use(t, bob, "POST", "/api/runs", `{"notebook":"users/bob/in/fails.ipynb","container":{"memoryBytes":4294967296}}`, &r)
+	b.use(t, bob, "POST", "/api/runs", `{"notebook":"users/bob/in/fails.ipynb","container":{"memoryBytes":4294967296},"secrets":{"token":"api"}}`, &r)
 	for deadline := time.Now().Add(time.Minute); !r.State.Ended(); time.Sleep(50 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatalf("the run does not end: %+v", r)
@@ -434,6 +438,18 @@ func TestFailedRunIsKept(t *testing.T) {
 	}
 	if got := b.evaluate(t, bob, "/attached/"+r.ID, kernels[0].ID, "print(x + 1)"); got != "42\n" {
 		t.Errorf("in the kept kernel x + 1 is %q", got)
+	}
+	// It keeps its secret, and is given no other and none again.
+	const ask = `import os, json, urllib.request, urllib.error
+spec = json.load(open(os.path.dirname(os.environ["QUIRE_TOKEN_FILE"]) + "/spec.json"))
+r = urllib.request.Request(os.environ["QUIRE_URL"] + "api/runs/" + spec["run"] + "/secrets", data=json.dumps({"attempt": 1, "fence": spec["fence"]}).encode(), headers={"Authorization": "Bearer " + os.environ["QUIRE_TOKEN"]})
+try:
+    again = urllib.request.urlopen(r).status
+except urllib.error.HTTPError as e:
+    again = e.code
+print(len(open(os.environ["QUIRE_SECRETS_DIR"] + "/token").read()), os.listdir(os.environ["QUIRE_SECRETS_DIR"]), again)`
+	if got := b.evaluate(t, bob, "/attached/"+r.ID, kernels[0].ID, ask); got != "11 ['token'] 403\n" && got != "11 ['token'] 401\n" {
+		t.Errorf("in the kept kernel the secret is %q", got)
 	}
 	var kept activity
 	b.use(t, bob, "POST", "/api/runs/"+r.ID+"/keep", `{"minutes":120}`, &kept)
