@@ -314,6 +314,8 @@ func showTemplate(ctx context.Context, p Process, cl *api.Client, name string, a
 	for _, one := range v.Schema.Parameters {
 		words := string(one.Type)
 		switch {
+		case one.Required && one.Secret:
+			words += ", secret, required"
 		case one.Required:
 			words += ", required"
 		case one.Secret:

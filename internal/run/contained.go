@@ -49,6 +49,8 @@ type Containers struct {
 	Keep time.Duration
 	Kept int    // how many are kept at once
 	Base string // path that the server answers under
+	// Apart says that containers do not reach the server: they are given no secrets.
+	Apart bool
 	// User finds whose a run is: a service identity sees only what it may; nil takes
 	// everybody for a person.
 	User func(ctx context.Context, name string) (auth.User, error)

@@ -221,6 +221,9 @@ func (s *Runs) Prepare(ctx context.Context, u auth.User, req Request) (Run, erro
 		if s.cfg.Containers == nil {
 			return Run{}, problem.New(problem.Invalid, "running %s: there are no containers on this server (compute: none): leave the size out", clean)
 		}
+		if len(req.Secrets) > 0 && s.cfg.Containers.Apart {
+			return Run{}, problem.New(problem.Invalid, "running %s: containers do not reach this server here, which gives secrets: leave the size out, or the secrets", clean)
+		}
 		if r.Container, err = s.cfg.Containers.check(ctx, u, clean, *req.Container); err != nil {
 			return Run{}, err
 		}

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"quire/internal/auth"
+	"quire/internal/compute"
 	"quire/internal/problem"
 	"quire/internal/run"
 )
@@ -162,5 +163,18 @@ func TestMissingSecretIsNotTriedAgain(t *testing.T) {
 	r := b.await(t, b.submit(t, run.Request{Secrets: map[string]string{"token": "api"}, Retries: 3}).ID, ended)
 	if r.State != run.Failed || r.Attempt != 1 || r.Reason != "run: secret token: you have no secret named api; set it with quire secret set api" {
 		t.Errorf("%s after %d attempts: %s", r.State, r.Attempt, r.Reason)
+	}
+}
+
+// TestContainersApart: where a container does not reach the server, nothing is begun
+// that would wait for its secrets.
+func TestContainersApart(t *testing.T) {
+	t.Parallel()
+	b := withSecrets(t, func(*actor) {})
+	b.Stop()
+	b.cfg.Containers = &run.Containers{Apart: true}
+	_, err := run.New(b.cfg).Submit(b.ctx, ann, run.Request{Notebook: "users/ann/a.ipynb", Secrets: map[string]string{"token": "api"}, Container: &compute.Resources{CPUMilli: 1000}})
+	if !problem.Is(err, problem.Invalid) || !strings.Contains(err.Error(), "do not reach this server") {
+		t.Errorf("%v", err)
 	}
 }

@@ -331,6 +331,7 @@ func (s *Server) containers(command []string) *run.Containers {
 	if s.cfg.beside() { // elsewhere a kept kernel's socket is another machine's
 		c.Keep, c.Kept = max(0, s.cfg.KeepFailed), s.cfg.KeptFailed
 	}
+	c.Apart = !s.cfg.beside()
 	c.Mounts = s.ownMounts()
 	c.Env = s.cfg.passedOn()
 	if s.cfg.Compute == computeCluster {

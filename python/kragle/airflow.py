@@ -124,6 +124,7 @@ class QuireRunNotebookOperator(BaseOperator):  # type: ignore[misc]
     :param notebook: path on the platform, users/ann/report.ipynb; or
     :param template: the name of a template
     :param parameters: of the notebook; strings in it may be Airflow's expressions
+    :param secrets: names of secrets, of whom the access token is, by parameter
     :param version: of the notebook or template; 0 is the newest
     :param kernel: another kernel than the notebook's
     :param tags: words to find the run by
@@ -146,6 +147,7 @@ class QuireRunNotebookOperator(BaseOperator):  # type: ignore[misc]
         notebook: str = "",
         template: str = "",
         parameters: Mapping[str, Any] | None = None,
+        secrets: Mapping[str, str] | None = None,
         version: int = 0,
         kernel: str = "",
         tags: Sequence[str] = (),
@@ -163,6 +165,7 @@ class QuireRunNotebookOperator(BaseOperator):  # type: ignore[misc]
             raise ValueError("QuireRunNotebookOperator: want notebook or template, one of them")
         self.notebook, self.template = notebook, template
         self.parameters: Mapping[str, Any] = dict(parameters or {})
+        self.secrets: Mapping[str, str] = dict(secrets or {})
         self.version, self.kernel, self.tags = version, kernel, list(tags)
         self.notebook_retries, self.timeout_seconds = notebook_retries, timeout_seconds
         self.container = container
@@ -179,6 +182,8 @@ class QuireRunNotebookOperator(BaseOperator):  # type: ignore[misc]
             body.update(template=self.template, templateVersion=self.version)
         else:
             body.update(notebook=self.notebook, version=self.version)
+        if self.secrets:
+            body["secrets"] = dict(self.secrets)
         if self.container is not None:
             body["container"] = dict(self.container)
         return body

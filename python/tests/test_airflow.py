@@ -89,6 +89,10 @@ class Operator(unittest.TestCase):
         self.assertEqual(said["url"], f"{self.gateway.url}/runs/{said['run_id']}")
         self.assertEqual(said["records"], {"rmse": 0.3})
 
+    def test_secrets_are_bound_by_name(self):
+        self.assertEqual(self.operator(secrets={"token": "api"})._body()["secrets"], {"token": "api"})
+        self.assertNotIn("secrets", self.operator()._body())
+
     def test_a_try_is_one_run(self):
         first = self.operator().execute(self.context)
         self.assertEqual(self.operator().execute(self.context)["run_id"], first["run_id"])
