@@ -23,7 +23,8 @@ type User struct {
 	// person.
 	Service *Service
 	// Pass says that it is not the person who asks, but what runs in their name with
-	// a pass: a run or a notebook server. It is of a request and kept with no user.
+	// a pass: a run or a notebook server, without an administrator's rights. It is of a
+	// request and kept with no user.
 	Pass bool
 }
 

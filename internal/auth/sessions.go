@@ -160,5 +160,8 @@ func (s *Sessions) check(ctx context.Context, secret string, kind CredentialKind
 	case c.Kind != kind, c.User.Disabled, !c.Expires.IsZero() && !s.now().Before(c.Expires):
 		return User{}, denied
 	}
+	if c.User.Pass { // what runs in an administrator's name is no administrator
+		c.User.Admin = false
+	}
 	return c.User, nil
 }

@@ -48,6 +48,10 @@ func TestSecretsOfPeopleAreTheirs(t *testing.T) {
 		t.Fatal(err)
 	}
 	admin := b.token // ann's
+	adminPass, _, err := b.sessions.Issue(t.Context(), auth.User{Name: "ann"}, time.Hour)
+	if err != nil {
+		t.Fatal(err)
+	}
 	notebook := `{"type":"notebook","format":"json","content":{"cells":[{"cell_type":"code","id":"p","metadata":{"tags":["parameters"]},"execution_count":null,` +
 		`"source":"token: str  # secret","outputs":[]}],"metadata":{"kernelspec":{"name":"python3","display_name":"P","language":"python"}},"nbformat":4,"nbformat_minor":5}}`
 	for _, tt := range []struct {
@@ -76,6 +80,10 @@ func TestSecretsOfPeopleAreTheirs(t *testing.T) {
 		{"a pass", pass, "POST", "/api/runs", `{"notebook":"users/ann/s.ipynb","secrets":{"token":"api"}}`, http.StatusForbidden},
 		{"a pass", pass, "POST", "/api/users/bob/tokens", `{"label":"mine"}`, http.StatusForbidden},
 		{"a pass", pass, "POST", "/account", "label=mine&days=0", http.StatusForbidden},
+		{"ann's pass", adminPass, "GET", "/api/runs", "", http.StatusOK},
+		{"ann's pass", adminPass, "POST", "/api/users", `{"name":"eve","admin":true}`, http.StatusForbidden},
+		{"ann's pass", adminPass, "PATCH", "/api/users/bob", `{"admin":true}`, http.StatusForbidden},
+		{"ann's pass", adminPass, "GET", "/people", "", http.StatusForbidden},
 		{"a pass", pass, "POST", "/account/secrets", "name=api&value=x", http.StatusForbidden},
 		{"a pass", pass, "POST", "/login", "token=" + pass, http.StatusForbidden},
 		{"a pass", pass, "POST", "/api/schedules", `{"text":"schedule: 1\nname: mine\nnotebook: users/ann/s.ipynb\nsecrets: {token: api}\n"}`, http.StatusForbidden},

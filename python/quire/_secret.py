@@ -8,7 +8,7 @@ MAX_BYTES = 1 << 20
 
 
 def secret(name: str) -> str:
-    """Return the secret that was given to the run as ``--secret NAME=...``.
+    """Return the secret that was given to the run as ``--secret NAME=...``, or chosen in its form.
 
     Raises LookupError, which names the secrets there are, when it was not given.
     The value comes from a file that only this user can read; it is never in the
@@ -18,7 +18,7 @@ def secret(name: str) -> str:
         raise ValueError(f"secret: {name!r} is not a name")
     directory = os.environ.get("QUIRE_SECRETS_DIR")
     if not directory:
-        raise LookupError(f"secret {name!r}: this run was given no secrets (quire run --secret {name}=env:VAR)")
+        raise LookupError(f"secret {name!r}: this run was given no secrets (quire run --secret {name}=env:VAR; on the platform quire submit --secret {name}=NAME)")
     try:
         fd = os.open(os.path.join(directory, name), os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0))
     except FileNotFoundError:
