@@ -18,7 +18,10 @@ def secret(name: str) -> str:
         raise ValueError(f"secret: {name!r} is not a name")
     directory = os.environ.get("QUIRE_SECRETS_DIR")
     if not directory:
-        raise LookupError(f"secret {name!r}: this run was given no secrets (quire run --secret {name}=env:VAR; on the platform quire submit --secret {name}=NAME)")
+        raise LookupError(
+            f"secret {name!r}: this run was given no secrets (quire run --secret {name}=env:VAR; "
+            f"on the platform quire submit --secret {name}=NAME)"
+        )
     try:
         fd = os.open(os.path.join(directory, name), os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0))
     except FileNotFoundError:

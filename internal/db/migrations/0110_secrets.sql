@@ -18,5 +18,7 @@ DROP TABLE connection_credentials;
 -- The secrets that a run is given: an object of the names of its owner's by parameter,
 -- '' for none. Never values.
 ALTER TABLE runs ADD COLUMN secrets TEXT NOT NULL DEFAULT '';
--- A token that a kernel or a notebook server was given to ask in its user's name.
+-- A token that a kernel or a notebook server was given to ask in its user's name: so
+-- far those without a name for people that expire.
 ALTER TABLE credentials ADD COLUMN pass BOOLEAN NOT NULL DEFAULT FALSE;
+UPDATE credentials SET pass = TRUE WHERE kind = 'token' AND id = '' AND expires > 0;
