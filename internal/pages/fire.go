@@ -15,11 +15,11 @@ import (
 
 // A stepsPart is the steps of a schedule as a graph, with the states of one fire.
 type stepsPart struct {
-	Fire   *schedule.Fire // nil when none began yet
-	Graph  template.HTML
-	Other  string // what the graph and the fire do not share, in words
-	Tasks  []schedule.Task
-	Delete bool
+	Fire  *schedule.Fire // nil when none began yet
+	Graph template.HTML
+	Other string // that the definition is another one now, in words
+	Tasks []schedule.Task
+	Steps []schedule.Step // of the definition that it ran by
 }
 
 // scheduleGraph shows the steps as a graph with the states of the newest fire
@@ -56,10 +56,15 @@ func (s *site) fire(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	part := &stepsPart{Fire: &f, Tasks: f.Tasks, Graph: s.stepGraph(p.Schedule, &f)}
-	if f.Revision != 0 && f.Revision != p.Revision {
-		part.Other = fmt.Sprintf("It ran by revision %d of the definition; the lines between the steps are those of revision %d, of now.", f.Revision, p.Revision)
+	part := &stepsPart{Fire: &f, Tasks: f.Tasks}
+	ran := p.Schedule
+	if f.Definition != nil {
+		ran.Definition = *f.Definition
 	}
+	if f.Revision != 0 && f.Revision != p.Revision {
+		part.Other = fmt.Sprintf("It ran by revision %d of the definition, and would run again by that one; now it is revision %d.", f.Revision, p.Revision)
+	}
+	part.Graph, part.Steps = s.stepGraph(ran, &f), ran.Definition.Steps
 	p.Part = part
 	return s.showSchedule(w, r, http.StatusOK, p)
 }

@@ -31,6 +31,7 @@ func (s *site) registerSchedules(rt *api.Router) {
 	rt.Handle("GET /schedules/{name}/backfill", page, s.scheduleBackfill)
 	rt.Handle("GET /schedules/{name}/definition", page, s.scheduleDefinition)
 	rt.Handle("GET /schedules/{name}/fires/{id}", page, s.fire)
+	rt.Handle("GET /schedules/{name}/fires/{id}/again", page, s.fireAgain)
 	rt.Handle("POST /schedules/{name}/fires/{id}", page, s.fireAction)
 	rt.Handle("GET /schedule/{path...}", page, s.scheduleForm)
 	rt.Handle("POST /schedule/{path...}", page, s.createSchedule)
@@ -162,7 +163,7 @@ func (s *site) schedules(w http.ResponseWriter, r *http.Request) error {
 // the part of one of them.
 type schedulePage struct {
 	scheduleRow
-	Tab   string // overview, grid, graph, backfill, activity, definition, fire
+	Tab   string // overview, grid, graph, backfill, activity, definition, fire, again
 	Error string
 	Text  string // of the definition, as it stands in the field
 	Part  any
@@ -371,11 +372,11 @@ func (s *site) fireAction(w http.ResponseWriter, r *http.Request) error {
 	case "stop":
 		_, err = s.cfg.Schedules.StopFire(r.Context(), user(r), name, id)
 	case "restart":
-		from := schedule.Restart(r.PostForm.Get("from"))
-		if from == "" {
-			from = schedule.FromFailed
+		p, wrong := s.runAgain(r)
+		if p != nil {
+			return s.showSchedule(w, r, http.StatusBadRequest, p)
 		}
-		_, err = s.cfg.Schedules.Restart(r.Context(), user(r), name, id, from, schedule.Values{})
+		err = wrong
 	default:
 		err = problem.New(problem.Invalid, "%q is no action", do)
 	}

@@ -5,6 +5,7 @@ import (
 	"net/url"
 	"strings"
 	"testing"
+	"time"
 
 	"quire/internal/schedule"
 )
@@ -181,4 +182,62 @@ func TestScheduleFormTriggers(t *testing.T) {
 			}
 		}
 	}
+}
+
+// TestFireAgain runs fires again with other values, by their form: parameters of a
+// notebook, as it declares them, and inputs. What is wrong stands on the form.
+func TestFireAgain(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	skipped := func(name, text string) string { // a fire that never began
+		t.Helper()
+		if _, _, err := b.schedules.Apply(t.Context(), ann, []byte("schedule: 1\nname: "+name+"\ntriggers: [{cron: 0 6 * * *}]\n"+text)); err != nil {
+			t.Fatal(err)
+		}
+		day := time.Date(2026, 3, 7, 6, 0, 0, 0, time.UTC)
+		f, err := b.schedules.Backfill(t.Context(), ann, name, schedule.BackfillRequest{From: day, To: day, Paused: true})
+		if err == nil {
+			_, err = b.schedules.StopBackfill(t.Context(), ann, name, f.ID)
+		}
+		fires, wrong := b.schedules.History(t.Context(), ann, name, schedule.FireFilter{Any: true})
+		if err != nil || wrong != nil || len(fires) != 1 || fires[0].State != schedule.Skipped {
+			t.Fatal(fires, err, wrong)
+		}
+		return "/schedules/" + name + "/fires/" + fires[0].ID
+	}
+	has := func(what, page string, words ...string) {
+		t.Helper()
+		b.check(what, page)
+		for _, word := range words {
+			if !strings.Contains(page, word) {
+				t.Errorf("%s has no %q:\n%s", what, word, page)
+			}
+		}
+	}
+	at := skipped("plain", "notebook: users/ann/a.ipynb\nparameters: {title: \"of {{ ds }}\"}")
+	has("its page", b.get(at, http.StatusOK), at+"/again")
+	page := b.get(at+"/again", http.StatusOK)
+	has("the form", page, `name="p.notebook.days"`, "was of {{ ds }}", "from 1 to 42", `value="@beginning" selected`)
+	if strings.Contains(page, "p.notebook.token") {
+		t.Error("the form asks for a secret")
+	}
+	form := url.Values{"do": {"restart"}, "values": {"1"}, "from": {"@beginning"}, "p.notebook.days": {"99"}, "p.notebook.title": {evil}}
+	_, page = b.post(at, form, http.StatusBadRequest)
+	has("a value out of range", page, `role="alert"`, "days: 99 is over its maximum 42", `value="99"`)
+	form.Set("p.notebook.days", "41")
+	if to, _ := b.post(at, form, http.StatusSeeOther); to != at {
+		t.Errorf("it leads to %s", to)
+	}
+	has("its page", b.get(at, http.StatusOK), "days = 41", "from the beginning", "&#34;days&#34;:41")
+	has("the activity", b.get("/schedules/plain/activity", http.StatusOK), "ran a fire again", "days = 41, title = ")
+	has("the form of one that runs", b.get(at+"/again", http.StatusOK), "It is not over yet: it is running")
+
+	at = skipped("taking", "inputs: {n: 3, day: \"{{ ds }}\"}\nsteps: [{name: load, notebook: users/ann/a.ipynb, parameters: {days: \"{{ inputs.n }}\", title: \"{{ inputs.day }}\"}}]")
+	has("the form of inputs", b.get(at+"/again", http.StatusOK), `name="in.n"`, `placeholder="3"`, "was {{ ds }}")
+	form = url.Values{"do": {"restart"}, "values": {"1"}, "from": {"@beginning"}, "in.n": {"many"}}
+	_, page = b.post(at, form, http.StatusBadRequest)
+	has("an input of the wrong type", page, "step load: ", "days: &#34;many&#34; is a str, not an int", `value="many"`)
+	form.Set("in.n", "7")
+	b.post(at, form, http.StatusSeeOther)
+	has("its page", b.get(at, http.StatusOK), "n = 7", "Its inputs:", `&#34;day&#34;:&#34;2026-03-07&#34;`)
 }

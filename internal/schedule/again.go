@@ -168,7 +168,7 @@ func (f *Fire) give(values Values) (changed []ChangedValue, err error) {
 	}
 	for _, step := range f.Definition.Steps {
 		for _, name := range slices.Sorted(maps.Keys(values.Parameters[step.Name])) {
-			was, is := f.parameter(step.Name, name), values.Parameters[step.Name][name]
+			was, is := f.Parameter(step.Name, name), values.Parameters[step.Name][name]
 			if f.Parameters == nil {
 				f.Parameters = map[string]map[string]json.RawMessage{}
 			}
@@ -184,9 +184,9 @@ func (f *Fire) give(values Values) (changed []ChangedValue, err error) {
 	return changed, nil
 }
 
-// parameter is what a step was given for a parameter: nil where it was not, or not
-// one value.
-func (f *Fire) parameter(step, name string) json.RawMessage {
+// Parameter is what a step of a fire was given for a parameter: nil where it was not,
+// or not one value.
+func (f *Fire) Parameter(step, name string) json.RawMessage {
 	if v, ok := f.Parameters[step][name]; ok {
 		return v
 	}
