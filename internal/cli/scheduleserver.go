@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -176,21 +177,24 @@ func newBackfillCommand(p Process) *cobra.Command {
 		Use: "backfill NAME --from TIME --to TIME", Short: "Fire the slots of a time span", Args: usageArgs(cobra.ExactArgs(1)),
 		DisableFlagsInUseLine: true,
 		Long: `Fire the slots of a schedule from one time to another, both included, beside its
-own ones and whether they have fired before or not. --preview only says which.`,
-		Example: "  quire schedule backfill nightly --from 2026-10-01T00:00:00Z --to 2026-10-31T23:59:59Z --parallel 4 --preview",
+own ones and whether they have fired before or not. A date or a time without a zone
+is one of the schedule's zone; a date as the end is all of its day. --preview only
+says which slots.`,
+		Example: "  quire schedule backfill nightly --from 2026-10-01 --to 2026-10-31 --parallel 4 --preview",
 		RunE: func(cmd *cobra.Command, args []string) error {
-			for _, one := range []struct {
-				name, text string
-				into       *time.Time
-			}{{"--from", from, &req.From}, {"--to", to, &req.To}} {
-				var err error
-				if *one.into, err = time.Parse(time.RFC3339, one.text); err != nil {
-					return usageError{fmt.Errorf("%s %q: want a time such as 2026-03-07T00:00:00Z", one.name, one.text)}
-				}
+			if from == "" || to == "" {
+				return usageError{fmt.Errorf("want --from and --to, such as --from 2026-10-01 --to 2026-10-31")}
 			}
 			cl, err := client()
 			if err != nil {
 				return err
+			}
+			s, err := cl.Schedule(cmd.Context(), args[0])
+			if err != nil {
+				return err
+			}
+			if req.From, req.To, err = s.Definition.Span(from, to); err != nil {
+				return usageError{err}
 			}
 			a, err := cl.Backfill(cmd.Context(), args[0], req, preview)
 			if err != nil {
@@ -209,7 +213,7 @@ own ones and whether they have fired before or not. --preview only says which.`,
 		},
 	}
 	f := cmd.Flags()
-	f.StringVar(&from, "from", "", "first slot, as 2026-10-01T00:00:00Z")
+	f.StringVar(&from, "from", "", "first slot, as 2026-10-01, 2026-10-01T06:00 or 2026-10-01T00:00:00Z")
 	f.StringVar(&to, "to", "", "last slot")
 	f.IntVar(&req.Parallel, "parallel", 1, "how many at once, 1 to 100")
 	f.BoolVar(&req.Newest, "newest", false, "newest slots first")
@@ -251,6 +255,12 @@ func showSchedule(p Process, s schedule.Schedule, err error, asJSON bool) error 
 		lines = append(lines, [2]string{"applied by", s.Author})
 	}
 	lines = append(lines, [2]string{"revision", fmt.Sprint(s.Revision)})
+	if text := s.Definition.Deadlines(); text != "" {
+		lines = append(lines, [2]string{"a fire", text})
+	}
+	for _, in := range s.Definition.Takes() {
+		lines = append(lines, [2]string{"input " + in.Name, cmp.Or(in.Default, "must be given")})
+	}
 	for _, step := range s.Definition.Steps {
 		source := "latest: as it is when it fires"
 		if v, ok := s.Pinned[step.Name]; ok {
@@ -276,7 +286,7 @@ func showSchedule(p Process, s schedule.Schedule, err error, asJSON bool) error 
 	}
 	if table, err := s.Definition.Timetable(); err == nil && !s.Paused {
 		for _, slot := range table.Upcoming(p.now(), 3) {
-			fmt.Fprintf(w, "next\t%s  %s\n", slot.Format(time.RFC3339), table.Note(slot))
+			fmt.Fprintf(w, "next\t%s\n", strings.TrimSpace(slot.Format(time.RFC3339)+table.Local(slot).Format("  Mon 2006-01-02 15:04:05 MST  ")+table.Note(slot)))
 		}
 	}
 	return w.Flush()
@@ -325,6 +335,12 @@ func listFires(ctx context.Context, p Process, cl *api.Client, name string, asJS
 		}
 		if f.Count > 1 {
 			state += fmt.Sprintf(" x%d", f.Count)
+		}
+		if f.Late {
+			state += ", late"
+		}
+		if f.Long {
+			state += ", ran long"
 		}
 		lane := f.Lane
 		if lane == schedule.LaneSchedule {

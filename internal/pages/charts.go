@@ -115,9 +115,9 @@ func (s *site) fireHistory(fires []schedule.Fire) template.HTML {
 			good++
 			took = append(took, d)
 		} else {
-			m.Sign = sign(state)
+			m.Sign = fireSign(f.State)
 		}
-		if f.State.Ended() {
+		if f.State.Ended() && f.State != schedule.Skipped {
 			ended++
 		}
 		m.Label = fmt.Sprintf("%s, %s, %s", f.Slot.UTC().Format("2006-01-02 15:04"), fireWord(f.State), seconds(max(d, 0)))

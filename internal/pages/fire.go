@@ -86,7 +86,7 @@ func (s *site) stepGraph(one schedule.Schedule, f *schedule.Fire) template.HTML 
 		c, ok := cells[step.Name]
 		if ok {
 			state := fireState(c.State)
-			box.State, box.Sign, box.Note = stateName(class(state)), sign(state), fireWord(c.State)
+			box.State, box.Sign, box.Note = stateName(class(state)), fireSign(c.State), fireWord(c.State)
 			if c.Tasks > 1 {
 				box.Note += fmt.Sprintf(", %d runs", c.Tasks)
 			}

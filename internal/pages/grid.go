@@ -310,9 +310,5 @@ func (g *grid) cell(f schedule.Fire, step string, cells map[string]gridCell) {
 	if c.Reason != "" {
 		tip += ": " + short(c.Reason)
 	}
-	mark := sign(state)
-	if c.State == schedule.Skipped {
-		mark = "–"
-	}
-	g.b.WriteString(`<td><a class="` + class(state) + `" href="` + where + `" aria-label="` + said + `" title="` + html.EscapeString(tip) + `">` + mark + "</a></td>")
+	g.b.WriteString(`<td><a class="` + class(state) + `" href="` + where + `" aria-label="` + said + `" title="` + html.EscapeString(tip) + `">` + fireSign(c.State) + "</a></td>")
 }

@@ -210,7 +210,7 @@ var funcs = template.FuncMap{
 	"figure":    figure,
 	"numeric":   numeric,
 	"inc":       func(n int) int { return n + 1 },
-	"fireSign":  func(s schedule.State) string { return sign(fireState(s)) },
+	"fireSign":  fireSign,
 	"fireClass": func(s schedule.State) string { return class(fireState(s)) },
 	"fireWord":  fireWord,
 	"laneWord":  laneWord,

@@ -118,6 +118,13 @@ func fireWord(s schedule.State) string {
 	return word(fireState(s))
 }
 
+func fireSign(s schedule.State) string {
+	if s == schedule.Skipped {
+		return "–"
+	}
+	return sign(fireState(s))
+}
+
 // laneWord says why a fire is beside the schedule's own.
 func laneWord(lane string) string {
 	switch kind, _, _ := strings.Cut(lane, "/"); kind {

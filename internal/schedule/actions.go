@@ -197,7 +197,11 @@ func (s *Schedules) RunWith(ctx context.Context, u auth.User, name, key string, 
 			f = old
 		} else if err == nil {
 			v.Add = append(v.Add, f)
-			v.did(now, Activity{By: u.Name, Did: RanIt, Fire: f.ID})
+			did := Activity{By: u.Name, Did: RanIt, Fire: f.ID}
+			if inputs != nil {
+				did.Detail = "with " + brief(inputs)
+			}
+			v.did(now, did)
 		}
 		return err
 	})
@@ -205,6 +209,23 @@ func (s *Schedules) RunWith(ctx context.Context, u auth.User, name, key string, 
 		return Fire{}, err
 	}
 	return s.cfg.Store.Fire(ctx, f.ID)
+}
+
+// Span reads the ends of a backfill as a person writes them: a date or a time of the
+// schedule's zone, or one with a zone of its own. A date as the end is all of its day.
+func (d Definition) Span(from, to string) (first, last time.Time, err error) {
+	zone, err := LoadZone(d.Zone)
+	if err != nil {
+		return first, last, err
+	}
+	if first, err = parseMoment(from, zone); err != nil {
+		return first, last, problem.Wrap(err, "from")
+	}
+	if day, wrong := time.Parse(time.DateOnly, to); wrong == nil {
+		return first, LocalTime(day.AddDate(0, 0, 1), zone).Add(-time.Second).UTC(), nil
+	}
+	last, err = parseMoment(to, zone)
+	return first, last, problem.Wrap(err, "to")
 }
 
 // A BackfillRequest asks for the slots from From to To, both included.
@@ -225,8 +246,11 @@ func (s *Schedules) Preview(ctx context.Context, u auth.User, name string, req B
 	if err != nil {
 		return nil, err
 	}
-	if req.From.IsZero() || req.To.Before(req.From) {
-		return nil, problem.New(problem.Invalid, "want a time from which, and a later one to which, to fill")
+	if req.From.IsZero() || req.To.IsZero() {
+		return nil, problem.New(problem.Invalid, "a backfill wants the time of its first slot and that of its last one: from and to")
+	}
+	if req.To.Before(req.From) {
+		return nil, problem.New(problem.Invalid, "from %s to %s: the end is before the beginning", req.From.Format(time.RFC3339), req.To.Format(time.RFC3339))
 	}
 	if req.Parallel < 0 || req.Parallel > 100 {
 		return nil, problem.New(problem.Invalid, "parallel: want 1 to 100")
@@ -457,6 +481,31 @@ func (d Definition) Describe() string {
 		return "by hand only"
 	}
 	return strings.Join(all, ", ") + ", " + d.Zone
+}
+
+// Deadlines says in words when a fire is late and when it runs long: "is late when it
+// is not over 90 minutes after its slot"; "" where nothing says so.
+func (d Definition) Deadlines() string {
+	span := func(seconds int64) string {
+		if text := words(seconds); text[0] < '0' || text[0] > '9' {
+			return "1 " + text
+		}
+		return words(seconds)
+	}
+	var late, all []string
+	if d.DoneWithinSeconds > 0 {
+		late = append(late, span(d.DoneWithinSeconds)+" after its slot")
+	}
+	if d.DoneBy != "" {
+		late = append(late, "by "+d.DoneBy)
+	}
+	if late != nil {
+		all = append(all, "is late when it is not over "+strings.Join(late, " or "))
+	}
+	if d.LongSeconds > 0 {
+		all = append(all, "runs long after "+span(d.LongSeconds))
+	}
+	return strings.Join(all, ", and ")
 }
 
 // Events says in words what a definition waits for that has no time: Timetable

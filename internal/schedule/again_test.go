@@ -64,9 +64,13 @@ func TestRestartAsksNotebooks(t *testing.T) {
 		t.Errorf("what is not a fault of the values: %v", err)
 	}
 	w.refuse = nil
+	w.look(time.Minute)
 	err = restart("sum", parameters("sum", "n", "2"))
 	if want := []string{`users/ann/sum.ipynb version 3 {"n":2,"rows":5} strict true but for [n rows], partial false`}; err != nil || !slices.Equal(asked, want) {
 		t.Errorf("%v, asked %q, want %q", err, asked, want)
+	}
+	if again := w.fires()[0]; !again.Started.Equal(w.now) || !again.Finished.IsZero() {
+		t.Errorf("it took from %s to %s", again.Started, again.Finished) // not from when it first began
 	}
 	w.finishAll(run.Succeeded)
 	// Restarts that change nothing ask nobody.
@@ -156,5 +160,44 @@ func TestRestartOfWhatNeverBegan(t *testing.T) {
 	}
 	if f := w.fires()[0]; len(f.Reruns) != 20 || f.Reruns[19].Generation != 25 || string(f.Tasks[0].Parameters) != `{"day":"2026-03-07","n":2}` {
 		t.Errorf("%d restarts, the last %+v; it was given %s", len(f.Reruns), f.Reruns[len(f.Reruns)-1], f.Tasks[0].Parameters)
+	}
+}
+
+// TestSpan: the ends of a backfill are of the schedule's zone, a date is all of its day.
+func TestSpan(t *testing.T) {
+	t.Parallel()
+	d := schedule.Definition{Zone: "America/New_York"}
+	for _, tt := range []struct{ from, to, want string }{
+		{"2026-03-07", "2026-03-08", "2026-03-07T05:00:00Z 2026-03-09T03:59:59Z"}, // a day of 23 hours
+		{"2026-03-07T06:00", "2026-03-07 18:30", "2026-03-07T11:00:00Z 2026-03-07T23:30:00Z"},
+		{"2026-03-07T06:00:00Z", "2026-03-07T18:30:00+02:00", "2026-03-07T06:00:00Z 2026-03-07T16:30:00Z"},
+		{"March", "2026-03-08", `from: "March": want a time such as`},
+		{"2026-03-08", "2026-02-30", `to: "2026-02-30": want a time such as`},
+	} {
+		from, to, err := d.Span(tt.from, tt.to)
+		got := from.Format(time.RFC3339) + " " + to.Format(time.RFC3339)
+		if err != nil {
+			got = err.Error()
+		}
+		if !strings.HasPrefix(got, tt.want) {
+			t.Errorf("%s to %s: %s, want %s", tt.from, tt.to, got, tt.want)
+		}
+	}
+}
+
+func TestDeadlines(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		d    schedule.Definition
+		want string
+	}{
+		{schedule.Definition{}, ""},
+		{schedule.Definition{DoneWithinSeconds: 3600}, "is late when it is not over 1 hour after its slot"},
+		{schedule.Definition{DoneWithinSeconds: 5400, DoneBy: "07:00 Europe/Paris", LongSeconds: 20}, "is late when it is not over 90 minutes after its slot or by 07:00 Europe/Paris, and runs long after 20 seconds"},
+		{schedule.Definition{LongSeconds: 60}, "runs long after 1 minute"},
+	} {
+		if got := tt.d.Deadlines(); got != tt.want {
+			t.Errorf("%q, want %q", got, tt.want)
+		}
 	}
 }

@@ -78,14 +78,17 @@ func (r *reader) meant(key string, parts map[string]part) string {
 		if line := r.topLine(h.key); line > 0 {
 			return fmt.Sprintf(": it stands %s, where line %d has it", h.place.words, line)
 		}
-		where := h.place.words
+		where, example := h.place.words, h.example
 		for _, near := range h.place.near {
 			if line := r.topLine(near); line > 0 {
 				where += fmt.Sprintf(" (line %d)", line)
 				break
 			}
 		}
-		return ": it stands " + where + ": " + h.example
+		if where == inTrigger.words { // there are none
+			example = "triggers: [" + example + "]"
+		}
+		return ": it stands " + where + ": " + example
 	}
 	return nearest(key, parts)
 }

@@ -205,7 +205,11 @@ func (r *reader) text(what string, into *string) part {
 
 func (r *reader) texts(what string, most int, into *[]string) part {
 	return func(n *yaml.Node) {
-		if n.Kind != yaml.SequenceNode || len(n.Content) > most {
+		switch {
+		case n.Kind == yaml.ScalarNode && n.Tag != "!!null":
+			r.fail(n, "%s: want a list, such as [%s], not %s", what, n.Value, kindOf(n))
+			return
+		case n.Kind != yaml.SequenceNode || len(n.Content) > most:
 			r.fail(n, "%s: want a list of at most %d", what, most)
 			return
 		}
@@ -307,7 +311,11 @@ func (r *reader) moment(what string, into *time.Time) part {
 func oneOf[T ~string](r *reader, what string, into *T, all ...T) part {
 	return func(n *yaml.Node) {
 		if n.Kind != yaml.ScalarNode || !slices.Contains(all, T(n.Value)) {
-			r.fail(n, "%s: %s: want one of %v", what, kindOf(n), all)
+			var names []string
+			for _, one := range all {
+				names = append(names, string(one))
+			}
+			r.fail(n, "%s: %s: want one of %s", what, kindOf(n), strings.Join(names, ", "))
 			return
 		}
 		*into = T(n.Value)

@@ -562,7 +562,7 @@ func (m *machine) restart(f *Fire, values Values, one Rerun) (err error) {
 			tasks = append(tasks, renew(t, Waiting))
 		}
 	}
-	f.Tasks, f.State, f.Reason, f.Finished, f.Generation = tasks, Running, "", time.Time{}, f.Generation+1
+	f.Tasks, f.State, f.Reason, f.Started, f.Finished, f.Long, f.Generation = tasks, Running, "", m.now, time.Time{}, false, f.Generation+1
 	f.rerun(one)
 	if len(one.Changed) > 0 {
 		m.refill(f)

@@ -73,14 +73,19 @@ func scheduledStatements(t *testing.T, s liveServer) {
 		}
 		return applied
 	}
+	ended := func(id string) []any {
+		return s.await("api/schedules/plays/fires/"+id, func(f map[string]any) bool {
+			return f["state"] != "waiting" && f["state"] != "running"
+		})["tasks"].([]any)
+	}
+	var id string // of the newest fire
 	fire := func() []any {
 		status, said := s.do(http.MethodPost, "api/schedules/plays/run", map[string]any{})
 		if status != http.StatusCreated {
 			t.Fatalf("firing: %d %s", status, said)
 		}
-		return s.await("api/schedules/plays/fires/"+idOf(t, said), func(f map[string]any) bool {
-			return f["state"] != "waiting" && f["state"] != "running"
-		})["tasks"].([]any)
+		id = idOf(t, said)
+		return ended(id)
 	}
 	task := func(all []any, n int) map[string]any { return all[n].(map[string]any) }
 
@@ -100,6 +105,23 @@ func scheduledStatements(t *testing.T, s liveServer) {
 	apply("echo \"no ${day}s\" >&2; exit 3")
 	if one := task(fire(), 1); one["state"] != "failed" || !strings.HasPrefix(fmt.Sprint(one["reason"]), "cell 3: CommandFailed: exit status 3: no 20") || one["notebook"] != "users/ann/schedules/plays/say.ipynb" {
 		t.Errorf("a command that fails: %v", one)
+	}
+	again := func(from string, parameters map[string]any) (int, string) {
+		status, said := s.do(http.MethodPost, "api/schedules/plays/fires/"+id+"/restart", map[string]any{"from": from, "parameters": parameters})
+		return status, string(said)
+	}
+	if status, said := again("say", map[string]any{"say": map[string]any{"colour": "red"}}); status != http.StatusBadRequest || !strings.Contains(said, "step say: colour: the definition gives it no such parameter: want some of day, rows") {
+		t.Errorf("a parameter that the command does not have: %d %s", status, said)
+	}
+	if status, said := again("@beginning", map[string]any{"say": map[string]any{"day": "Tuesday"}, "count": map[string]any{"country": "DE"}}); status != http.StatusOK {
+		t.Fatalf("other parameters: %d %s", status, said)
+	}
+	tasks = ended(id)
+	if one := task(tasks, 1); one["state"] != "failed" || !strings.HasPrefix(fmt.Sprint(one["reason"]), "cell 3: CommandFailed: exit status 3: no Tuesdays") {
+		t.Errorf("a command with another parameter: %v", one)
+	}
+	if one := task(tasks, 0); one["state"] != "succeeded" || !strings.Contains(s.text("api/runs/"+one["run"].(string)+"/output"), "DE") {
+		t.Errorf("a statement with another parameter: %v", one)
 	}
 }
 

@@ -373,7 +373,7 @@ const everyPage = ["/login", "/view/", "/view/users", "/view/users/me", "/view/u
   "/runs/RUN/attempts", "/versions/users/me/Welcome.ipynb", "/trash/users/me", "/rename/users/me/Welcome.ipynb", "/diff",
   "/diff?a=users/mufford/playback_agg.ipynb&b=users/mufford/New_Titles.ipynb", "/diff?a=nothing&b=run:nothing", "/search", "/search?q=playback", "/search?q=zzzzzz", "/discover", "/account", "/people", "/schedules", "/compute", "/compute/new", "/templates", "/data", "/query",
   "/data/table?connection=local&name=titles", "/query/QUERY", "/query/WRONG", "/templates/TEMPLATE", "/run/templates/TEMPLATE.ipynb", "/publish/users/me/Welcome.ipynb", "/sweep/users/me/Welcome.ipynb",
-  "/schedule/users/me/Welcome.ipynb", "/schedule/users/me/Welcome.ipynb?from=RUN", "/schedules/daily", "/schedules/daily/grid", "/schedules/daily/graph", "/schedules/daily/activity", "/schedules/daily/backfill", "/schedules/daily/definition", "/schedules/daily/fires/FIRE",
+  "/schedule/users/me/Welcome.ipynb", "/schedule/users/me/Welcome.ipynb?from=RUN", "/schedules/daily", "/schedules/daily/grid", "/schedules/daily/graph", "/schedules/daily/activity", "/schedules/daily/backfill", "/schedules/daily/definition", "/schedules/daily/fires/FIRE", "/schedules/daily/fires/FIRE/again",
   "/compute/new?for=command", "/view/users/me/nothing.ipynb", "/trash/users/mufford", "/runs/nothing"];
 
 let run;
