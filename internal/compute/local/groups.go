@@ -26,6 +26,9 @@ var nextCPU atomic.Int64
 // controllers are the parts of version 1 that are used.
 var controllers = []string{"cpu", "cpuacct", "memory", "pids", "devices"}
 
+// limiting are the parts of version 2 that are used.
+var limiting = []string{"cpu", "memory", "pids"}
+
 // groups are the control groups that containers can be given here.
 type groups struct {
 	bases   map[string]string // the folder to make groups in, by controller; "unified" is version 2
@@ -50,7 +53,7 @@ func findGroups() groups {
 			}
 		}
 		if parts[1] == "" {
-			g.bases["unified"] = ownGroup("/sys/fs/cgroup", parts[2])
+			g.bases["unified"] = filepath.Join(highestGroup("/sys/fs/cgroup", parts[2], mayMakeGroups), "quire")
 		}
 	}
 	if g.bases["memory"] == "" {
@@ -60,22 +63,65 @@ func findGroups() groups {
 		delete(g.bases, "unified")
 	}
 	for name, base := range g.bases {
-		if g.unified == (name == "unified") && unix.Access(filepath.Dir(base), unix.W_OK) == nil {
-			continue
+		may := unix.Access(filepath.Dir(base), unix.W_OK) == nil
+		if name == "unified" {
+			may = mayMakeGroups(filepath.Dir(base))
 		}
-		delete(g.bases, name)
+		if !may || g.unified != (name == "unified") {
+			delete(g.bases, name)
+		}
 	}
 	return g
 }
 
-// ownGroup is where containers' groups go: below our own, in a folder of
-// theirs.
+// ownGroup is where containers' groups of version 1 go: below our own, in a
+// folder of theirs.
 func ownGroup(mount, path string) string {
 	own := filepath.Join(mount, path)
 	if _, err := os.Stat(own); err != nil {
 		own = mount // the path is that of an outer namespace
 	}
 	return filepath.Join(own, "quire")
+}
+
+// highestGroup is the group of version 2 to make containers' groups below: the
+// highest of ours, path in the tree at mount, that may has us do so in. The higher
+// it is, the less it is in the way of others: no process may be in a group whose
+// members are limited, and a service manager that starts the server anew puts it
+// where it was, beside containers that go on. It is the group at path itself where
+// there is none.
+func highestGroup(mount, path string, may func(group string) bool) string {
+	own := filepath.Join(mount, path)
+	if _, err := os.Stat(own); err != nil {
+		own = mount // the path is that of an outer namespace
+	}
+	group := mount
+	for _, name := range append(strings.Split(strings.TrimPrefix(own, mount), "/"), "") {
+		if group = filepath.Join(group, name); may(group) {
+			return group
+		}
+	}
+	return own
+}
+
+// mayMakeGroups tells whether this process may make groups in one of version 2,
+// move processes there from below it, and limit them.
+func mayMakeGroups(group string) bool {
+	for _, file := range []string{"", "cgroup.procs", "cgroup.subtree_control"} {
+		if unix.Access(filepath.Join(group, file), unix.W_OK) != nil {
+			return false
+		}
+	}
+	had, err := os.ReadFile(filepath.Join(group, "cgroup.controllers"))
+	if err != nil {
+		return false
+	}
+	for _, name := range limiting {
+		if !slices.Contains(strings.Fields(string(had)), name) {
+			return false
+		}
+	}
+	return true
 }
 
 // usable tells whether processors, memory and processes can be limited.
@@ -106,12 +152,11 @@ func (g groups) make(folders map[string]string, r compute.Resources, add func(*o
 		if !ok {
 			continue
 		}
-		if name == "unified" {
-			if err := delegate(filepath.Dir(filepath.Dir(folder)), filepath.Dir(folder)); err != nil {
-				return problem.WrapAs(problem.Unavailable, err, "making a control group")
-			}
+		err := makeGroup(folder)
+		if err == nil && name == "unified" {
+			err = delegate(filepath.Dir(filepath.Dir(folder)), filepath.Dir(folder))
 		}
-		if err := makeGroup(folder); err != nil {
+		if err != nil {
 			return problem.WrapAs(problem.Unavailable, err, "making a control group")
 		}
 		for _, s := range limitsOf(name, r) {
@@ -144,38 +189,41 @@ func makeGroup(folder string) error {
 	return err
 }
 
-// delegate lets groups below base limit what we need. Version 2 has no
-// processes in a group with such groups below: we move ourselves aside.
+// delegate lets groups below base limit what we need; base is in own, and there
+// is a group in it, so that no other container's end takes it away. Version 2 has
+// no processes in a group with such groups below: we move ourselves aside.
 func delegate(own, base string) error {
-	const wanted = "+cpu +memory +pids"
 	enable := func(folder string) error {
-		return os.WriteFile(filepath.Join(folder, "cgroup.subtree_control"), []byte(wanted), 0)
+		return os.WriteFile(filepath.Join(folder, "cgroup.subtree_control"), []byte("+"+strings.Join(limiting, " +")), 0)
 	}
 	err := enable(own)
 	if errors.Is(err, unix.EBUSY) {
-		aside := filepath.Join(own, "server")
-		if err := os.MkdirAll(aside, 0o755); err != nil {
-			return err
+		if err = moveAside(own); err == nil {
+			err = enable(own)
 		}
-		pids, err := os.ReadFile(filepath.Join(own, "cgroup.procs"))
-		if err != nil {
-			return err
-		}
-		for _, pid := range strings.Fields(string(pids)) {
-			if err := os.WriteFile(filepath.Join(aside, "cgroup.procs"), []byte(pid), 0); err != nil && !errors.Is(err, unix.ESRCH) {
-				return err
-			}
-		}
-		if err := enable(own); err != nil {
-			return err
-		}
-	} else if err != nil {
-		return err
 	}
-	if err := makeGroup(base); err != nil {
+	if err != nil {
 		return err
 	}
 	return enable(base)
+}
+
+// moveAside moves the processes of a group into one below it.
+func moveAside(own string) error {
+	aside := filepath.Join(own, "server")
+	if err := os.MkdirAll(aside, 0o755); err != nil {
+		return err
+	}
+	pids, err := os.ReadFile(filepath.Join(own, "cgroup.procs"))
+	if err != nil {
+		return err
+	}
+	for _, pid := range strings.Fields(string(pids)) {
+		if err := os.WriteFile(filepath.Join(aside, "cgroup.procs"), []byte(pid), 0); err != nil && !errors.Is(err, unix.ESRCH) {
+			return err
+		}
+	}
+	return nil
 }
 
 type setting struct {
