@@ -2,12 +2,14 @@
 # Runs the local driver's tests on control groups of version 2, in a machine of
 # its own: a Debian kernel in QEMU, by software where /dev/kvm is not there.
 # Needs root, qemu-system-x86_64, mmdebstrap and cpio, and a Debian mirror; takes
-# some minutes. The system is kept in build/.cgroup2 for the next time.
+# some minutes. The system is kept in build/.cgroup2 for the next time. The tests
+# run as root in the group of a service, and then as a user whose group a service
+# manager has handed over, as systemd does.
 #
 #	tools/cgroup2.sh ['TestMemoryLimit|TestCPULimit']
 set -eu
 cd "$(dirname "$0")/.."
-tests=${1:-'TestProbe|TestMemoryLimit|TestChildOutOfMemory|TestCPULimit|TestForkBomb|TestDiskLimit'}
+tests=${1:-'TestProbe|TestMemoryLimit|TestChildOutOfMemory|TestCPULimit|TestForkBomb|TestDiskLimit|TestInodeBomb|TestDriver|TestManyAtOnce|TestOutOfReach|TestOthersFolders|TestNetworkPolicy|TestBandwidth'}
 for tool in qemu-system-x86_64 mmdebstrap cpio; do
 	command -v "$tool" >/dev/null || {
 		echo "cgroup2: $tool is needed (Debian: apt install qemu-system-x86 mmdebstrap cpio)" >&2
@@ -66,8 +68,24 @@ hostname cgroup2
 echo 'nameserver 192.0.2.1' >/etc/resolv.conf
 uname -r
 cat /sys/fs/cgroup/cgroup.controllers
-/local.test -test.v -test.parallel 1 -test.timeout 15m -test.run '^($tests)\$'
-echo "local.test ended with \$?"
+export QUIRE_TEST_EMULATED=yes
+groups=/sys/fs/cgroup
+all="+cpu +memory +pids"
+echo "\$all" >\$groups/cgroup.subtree_control
+mkdir -p \$groups/system.slice/quire.service
+echo \$\$ >\$groups/system.slice/quire.service/cgroup.procs
+/local.test -test.v -test.timeout 15m -test.run '^($tests)\$' && as_root=well
+user=\$groups/user.slice/user.service
+mkdir -p \$groups/user.slice && echo "\$all" >\$groups/user.slice/cgroup.subtree_control
+mkdir -p \$user && echo "\$all" >\$user/cgroup.subtree_control
+mkdir -p \$user/shell /tmp/user
+chown 54321:54321 \$user \$user/cgroup.procs \$user/cgroup.subtree_control \$user/shell \$user/shell/cgroup.procs /tmp/user
+echo \$\$ >\$user/shell/cgroup.procs
+cd /tmp/user
+QUIRE_TEST_DELEGATED=yes HOME=/tmp/user TMPDIR=/tmp/user setpriv --reuid 54321 --regid 54321 --clear-groups \
+	/local.test -test.v -test.timeout 15m -test.run '^(TestDriver|TestUserLimits)\$' && as_user=well
+echo "local.test ended \$as_root as root, \$as_user as a user"
+cd /
 sync
 echo o >/proc/sysrq-trigger
 sleep 60
@@ -80,4 +98,4 @@ accel=${QUIRE_QEMU:-'-accel tcg,thread=multi -cpu max'} # "-accel kvm -cpu host"
 timeout 1500 qemu-system-x86_64 $accel -smp 2 -m 3072 -nographic -no-reboot -nic none \
 	-kernel "$work/vmlinuz" -initrd "$work/initrd" \
 	-append "console=ttyS0 earlyprintk=ttyS0 rdinit=/init cgroup_no_v1=all loglevel=4 panic=-1" </dev/null | tee "$build/log"
-grep -q "local.test ended with 0" "$build/log"
+grep -q "local.test ended well as root, well as a user" "$build/log"

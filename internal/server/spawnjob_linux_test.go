@@ -10,6 +10,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -62,6 +63,30 @@ func (b *bundle) leave(t *testing.T) {
 	b.jobs.Stop()
 	if err := b.Close(); err != nil {
 		t.Error(err)
+	}
+}
+
+// endAll ends what a platform has started, and waits for it.
+func (b *bundle) endAll(t *testing.T) {
+	t.Helper()
+	ctx, admin := context.Background(), auth.User{Name: "ann", Admin: true}
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(10 * time.Millisecond) {
+		all, err := b.jobs.List(ctx, admin, job.Filter{Limit: 100})
+		if err != nil {
+			t.Fatal(err)
+		}
+		live := slices.DeleteFunc(all, func(j job.Job) bool { return j.Status.State == job.Finished })
+		if len(live) == 0 {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("%d jobs go on: %+v", len(live), live[0])
+		}
+		for _, j := range live {
+			if j.Status.State != job.KillInitiated {
+				_, _ = b.jobs.Kill(ctx, admin, j.ID) // it may have ended by itself
+			}
+		}
 	}
 }
 
@@ -395,6 +420,7 @@ func TestFailedRunIsKept(t *testing.T) {
 	b := contained(t, filepath.Join(t.TempDir(), "data"))
 	bob := b.user(t, "bob")
 	t.Cleanup(func() { b.leave(t) })
+	t.Cleanup(func() { b.endAll(t) })
 	if err := os.Mkdir(b.data("files", "users", "bob", "in"), 0o700); err != nil {
 		t.Fatal(err)
 	}
