@@ -74,7 +74,8 @@ all="+cpu +memory +pids"
 echo "\$all" >\$groups/cgroup.subtree_control
 mkdir -p \$groups/system.slice/quire.service
 echo \$\$ >\$groups/system.slice/quire.service/cgroup.procs
-/local.test -test.v -test.timeout 15m -test.run '^($tests)\$' && as_root=well
+cp /local.test /tmp/local.test && cd /tmp
+/tmp/local.test -test.v -test.parallel 1 -test.timeout 15m -test.run '^($tests)\$' && as_root=well
 user=\$groups/user.slice/user.service
 mkdir -p \$groups/user.slice && echo "\$all" >\$groups/user.slice/cgroup.subtree_control
 mkdir -p \$user && echo "\$all" >\$user/cgroup.subtree_control
@@ -83,7 +84,7 @@ chown 54321:54321 \$user \$user/cgroup.procs \$user/cgroup.subtree_control \$use
 echo \$\$ >\$user/shell/cgroup.procs
 cd /tmp/user
 QUIRE_TEST_DELEGATED=yes HOME=/tmp/user TMPDIR=/tmp/user setpriv --reuid 54321 --regid 54321 --clear-groups \
-	/local.test -test.v -test.timeout 15m -test.run '^(TestDriver|TestUserLimits)\$' && as_user=well
+	/tmp/local.test -test.v -test.parallel 1 -test.timeout 15m -test.run '^(TestDriver|TestUserLimits)\$' && as_user=well
 echo "local.test ended \$as_root as root, \$as_user as a user"
 cd /
 sync

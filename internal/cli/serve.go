@@ -5,6 +5,7 @@ import (
 	"log/slog"
 
 	"github.com/spf13/cobra"
+	"golang.org/x/term"
 
 	"quire/internal/server"
 )
@@ -18,7 +19,9 @@ func newServeCommand(p Process) *cobra.Command {
 		Short:                 "Start a platform server from a configuration file",
 		Long: `Start a platform server. What the configuration file says is overridden by the
 flags here; the access token comes from QUIRE_TOKEN, or is made at the first
-start. quire config print shows every setting with its default.`,
+start and kept in the file "token" of the data directory. The address is printed,
+with the token on a terminal only. quire config print shows every setting with its
+default.`,
 		Example: "  quire serve --config quire.yaml",
 		Args:    usageArgs(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -36,7 +39,11 @@ start. quire config print shows every setting with its default.`,
 			if verbose {
 				level = slog.LevelDebug
 			}
-			return serve(cmd.Context(), p, cfg, level)
+			address := (*server.Server).URL // what is no terminal is kept, as a service manager's log
+			if term.IsTerminal(int(p.Stdout.Fd())) {
+				address = (*server.Server).SignInURL
+			}
+			return serve(cmd.Context(), p, cfg, level, address)
 		},
 	}
 	cmd.Flags().StringVar(&file, "config", "", "YAML file with the configuration")

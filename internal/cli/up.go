@@ -44,7 +44,7 @@ func newUpCommand(p Process) *cobra.Command {
 			}
 			cfg.Token = takeToken()
 			cfg.Sample = true
-			return serve(cmd.Context(), p, cfg, level)
+			return serve(cmd.Context(), p, cfg, level, (*server.Server).SignInURL)
 		},
 	}
 	f := cmd.Flags()
@@ -66,7 +66,8 @@ func takeToken() string {
 }
 
 // serve runs a server until the command is asked to end, which is its success.
-func serve(ctx context.Context, p Process, cfg server.Config, level slog.Level) error {
+// What address says of it is printed.
+func serve(ctx context.Context, p Process, cfg server.Config, level slog.Level, address func(*server.Server) string) error {
 	self, err := os.Executable()
 	if err != nil {
 		return problem.Wrap(err, "finding this program")
@@ -77,7 +78,7 @@ func serve(ctx context.Context, p Process, cfg server.Config, level slog.Level) 
 		return err
 	}
 	// Requests are answered from here on: the listener is open.
-	fmt.Fprintln(p.Stdout, s.SignInURL())
+	fmt.Fprintln(p.Stdout, address(s))
 	return errors.Join(s.Serve(ctx), s.Close())
 }
 

@@ -45,7 +45,7 @@ func startQuire(t *testing.T, env []string, args ...string) string {
 		t.Fatalf("the server ended before it was ready: %v", err)
 	}
 	go func() { _, _ = io.Copy(io.Discard, out) }()
-	url, _, _ := strings.Cut(line, "?")
+	url, _, _ := strings.Cut(strings.TrimSpace(line), "?")
 	return url
 }
 

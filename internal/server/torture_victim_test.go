@@ -185,7 +185,7 @@ func (v *victim) launch() error {
 		}
 		line = append(line, one[0])
 	}
-	url, _, _ := strings.Cut(string(line), "?")
+	url, _, _ := strings.Cut(strings.TrimSpace(string(line)), "?")
 	url = strings.TrimSuffix(url, "/")
 	v.url.Store(&url)
 	go func() { _, _ = io.Copy(io.Discard, out) }() // ends with the server
