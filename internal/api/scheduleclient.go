@@ -73,6 +73,12 @@ func (c *Client) Fires(ctx context.Context, name string, limit int) ([]schedule.
 	return page.Fires, err
 }
 
+// Fire returns a fire of a schedule.
+func (c *Client) Fire(ctx context.Context, name, id string) (schedule.Fire, error) {
+	var f schedule.Fire
+	return f, c.call(ctx, http.MethodGet, scheduleAt(name, "fires", id), "", nil, &f)
+}
+
 // Notices returns who was told what about a schedule, newest first.
 func (c *Client) Notices(ctx context.Context, name string) ([]notify.Notice, error) {
 	var list noticeList

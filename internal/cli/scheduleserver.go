@@ -88,6 +88,10 @@ func scheduleCommands(p Process) []*cobra.Command {
 		one("history NAME", "List what a schedule fired and skipped, newest first", 1, func(cmd *cobra.Command, cl *api.Client, args []string, asJSON bool) error {
 			return listFires(cmd.Context(), p, cl, args[0], asJSON)
 		}),
+		one("fire NAME FIRE", "Show a fire: its steps with their runs and parameters, and how often it was run again", 2, func(cmd *cobra.Command, cl *api.Client, args []string, asJSON bool) error {
+			f, err := cl.Fire(cmd.Context(), args[0], args[1])
+			return fire(f, err, asJSON)
+		}),
 		one("notices NAME", "List who was told what about a schedule, newest first", 1, func(cmd *cobra.Command, cl *api.Client, args []string, asJSON bool) error {
 			return listNotices(cmd.Context(), p, cl, args[0], asJSON)
 		}),
@@ -379,13 +383,21 @@ func showFire(p Process, f schedule.Fire, err error, asJSON bool) error {
 		return printJSON(p.Stdout, f)
 	}
 	fmt.Fprintf(p.Stdout, "fire %s is %s\n", f.ID, f.State)
-	if n := len(f.Reruns); n > 0 {
-		fmt.Fprintf(p.Stdout, "  run again by %s %s\n", f.Reruns[n-1].By, printable(f.Reruns[n-1].String()))
+	if f.Inputs != nil {
+		fmt.Fprintf(p.Stdout, "  inputs %s\n", printable(string(f.Inputs)))
 	}
+	for _, r := range f.Reruns {
+		fmt.Fprintf(p.Stdout, "  %s  run again by %s %s\n", stamp(r.At), r.By, printable(r.String()))
+	}
+	w := tabwriter.NewWriter(p.Stdout, 0, 0, 2, ' ', 0)
 	for _, t := range f.Tasks {
-		fmt.Fprintf(p.Stdout, "  %s: %s %s %s\n", t.Step, t.State, t.Run, printable(t.Reason))
+		name, run := t.Step, cmp.Or(t.Run, t.Child, "-")
+		if t.Index >= 0 {
+			name += fmt.Sprintf(" %d", t.Index+1)
+		}
+		fmt.Fprintf(w, "  %s\t%s\t%s\t%s\t%s\n", name, t.State, run, cut(printable(string(t.Parameters)), 60), cut(printable(t.Reason), 120))
 	}
-	return nil
+	return w.Flush()
 }
 
 func listActivity(ctx context.Context, p Process, cl *api.Client, name string, asJSON bool) error {

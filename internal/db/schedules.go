@@ -478,7 +478,7 @@ func (d *DB) DueSchedules(ctx context.Context, now time.Time, limit int) ([]stri
 func (d *DB) Fire(ctx context.Context, id string) (schedule.Fire, error) {
 	found, err := bodies[schedule.Fire](ctx, d.read, "fires", `SELECT body FROM fires WHERE id = ?`, id)
 	if err == nil && len(found) == 0 {
-		err = problem.New(problem.NotFound, "fire %s", id)
+		err = problem.New(problem.NotFound, "there is no fire %q", id)
 	}
 	if err != nil {
 		return schedule.Fire{}, err

@@ -339,15 +339,15 @@ func (s *Schedules) checkValues(ctx context.Context, one Schedule, fire string, 
 	if err != nil {
 		return f, err
 	}
-	if err := asInvalid(f.misplaced(again, from, values)); err != nil {
-		return f, err
-	}
+	wrong := f.misplaced(again, from, values)
+	values.Inputs = maps.Clone(values.Inputs)
+	maps.DeleteFunc(values.Inputs, func(name string, _ json.RawMessage) bool { return !slices.Contains(f.Definition.inputs(), name) })
 	changed, err := f.give(values)
 	if err != nil {
 		return f, err
 	}
-	wrong, err := s.wrongValues(ctx, one, f, again, changed)
-	return looked, cmp.Or(err, asInvalid(wrong))
+	more, err := s.wrongValues(ctx, one, f, again, changed)
+	return looked, cmp.Or(err, asInvalid(append(wrong, more...)))
 }
 
 func asInvalid(wrong []string) error {
@@ -363,12 +363,11 @@ func (f *Fire) misplaced(again map[string]bool, from Restart, values Values) (wr
 	say := func(format string, args ...any) { wrong = append(wrong, fmt.Sprintf(format, args...)) }
 	switch {
 	case len(values.Inputs) > 0 && d.Inputs == nil:
+		values.Inputs = nil
 		say("the definition has no inputs: give parameters of its steps")
 	case len(values.Parameters) > 0 && d.Inputs != nil:
+		values.Parameters = nil
 		say("the definition has inputs, and its parameters come from them: give some of %s", strings.Join(d.inputs(), ", "))
-	}
-	if wrong != nil {
-		return wrong
 	}
 	for _, name := range slices.Sorted(maps.Keys(values.Inputs)) {
 		if !slices.Contains(d.inputs(), name) {

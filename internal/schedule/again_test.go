@@ -59,6 +59,11 @@ func TestRestartAsksNotebooks(t *testing.T) {
 	if again := w.fires()[0]; again.State != schedule.Failed || again.Generation != 0 || again.Parameters != nil || len(w.live()) != 0 {
 		t.Errorf("a refused restart did something: %+v", again)
 	}
+	// What no step that runs would have is told with the rest.
+	err = restart("sum", schedule.Values{Parameters: map[string]map[string]json.RawMessage{"load": {"day": json.RawMessage(`"x"`)}, "gone": {"n": json.RawMessage("1")}, "sum": {"n": json.RawMessage("7")}}})
+	if err == nil || strings.Count(err.Error(), "\n") != 2 || !strings.Contains(err.Error(), "no step \"gone\"") || !strings.Contains(err.Error(), "step load: it would not run again") || !strings.Contains(err.Error(), "step sum: n: 7 is over") {
+		t.Errorf("several faults: %v", err)
+	}
 	w.refuse = problem.New(problem.Unavailable, "the store is away")
 	if err := restart("sum", parameters("sum", "n", "2")); !problem.Is(err, problem.Unavailable) {
 		t.Errorf("what is not a fault of the values: %v", err)
