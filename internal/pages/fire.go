@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"quire/internal/chart"
+	"quire/internal/problem"
 	"quire/internal/schedule"
 )
 
@@ -67,6 +68,31 @@ func (s *site) fire(w http.ResponseWriter, r *http.Request) error {
 	part.Graph, part.Steps = s.stepGraph(ran, &f), ran.Definition.Steps
 	p.Part = part
 	return s.showSchedule(w, r, http.StatusOK, p)
+}
+
+// fireAction runs a fire again, or stops it.
+func (s *site) fireAction(w http.ResponseWriter, r *http.Request) error {
+	if err := readForm(r); err != nil {
+		return err
+	}
+	name, id := r.PathValue("name"), r.PathValue("id")
+	var err error
+	switch do := r.PostForm.Get("do"); do {
+	case "stop":
+		_, err = s.cfg.Schedules.StopFire(r.Context(), user(r), name, id)
+	case "restart":
+		p, wrong := s.runAgain(r)
+		if p != nil {
+			return s.showSchedule(w, r, http.StatusBadRequest, p)
+		}
+		err = wrong
+	default:
+		err = problem.New(problem.Invalid, "%q is no action", do)
+	}
+	if err != nil {
+		return err
+	}
+	return s.redirect(w, r, s.to("/schedules/")+url.PathEscape(name)+"/fires/"+url.PathEscape(id))
 }
 
 // stepGraph draws the steps of a definition with the states of a fire, which may

@@ -368,31 +368,6 @@ func (s *site) backfill(r *http.Request) (*schedulePage, error) {
 	return nil, err
 }
 
-// fireAction runs a fire again, or stops it.
-func (s *site) fireAction(w http.ResponseWriter, r *http.Request) error {
-	if err := readForm(r); err != nil {
-		return err
-	}
-	name, id := r.PathValue("name"), r.PathValue("id")
-	var err error
-	switch do := r.PostForm.Get("do"); do {
-	case "stop":
-		_, err = s.cfg.Schedules.StopFire(r.Context(), user(r), name, id)
-	case "restart":
-		p, wrong := s.runAgain(r)
-		if p != nil {
-			return s.showSchedule(w, r, http.StatusBadRequest, p)
-		}
-		err = wrong
-	default:
-		err = problem.New(problem.Invalid, "%q is no action", do)
-	}
-	if err != nil {
-		return err
-	}
-	return s.redirect(w, r, s.to("/schedules/")+url.PathEscape(name)+"/fires/"+url.PathEscape(id))
-}
-
 // shownFires are how many of the next fires the form shows.
 const shownFires = 5
 

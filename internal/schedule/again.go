@@ -39,6 +39,16 @@ const (
 	maxShown  = 200
 )
 
+// A Restart says where a fire that is over begins again.
+type Restart string
+
+// The places to begin again at. Any other value is the name of a step: it, and
+// everything after it, runs again.
+const (
+	FromFailed    Restart = "@failed"    // what did not succeed
+	FromBeginning Restart = "@beginning" // everything
+)
+
 // A Rerun is one time that somebody ran a fire again.
 type Rerun struct {
 	At         time.Time      `json:"at"`
@@ -315,6 +325,19 @@ func (s *Schedules) Restart(ctx context.Context, u auth.User, name, fire string,
 	return s.cfg.Store.Fire(ctx, fire)
 }
 
+// renew is a task as it begins again. The fire's generation gives its runs keys of
+// their own.
+func renew(t Task, s State) Task {
+	if t.Run != "" {
+		t.Earlier = append(t.Earlier, t.Run)
+	}
+	return Task{
+		Step: t.Step, Index: t.Index, Item: t.Item, State: s, Notebook: t.Notebook, Schedule: t.Schedule, Parameters: t.Parameters,
+		Version: t.Version, Repository: t.Repository, Commit: t.Commit,
+		Try: t.Try, Earlier: t.Earlier,
+	}
+}
+
 // checkValues says everything that is wrong with values for a fire, before anything
 // runs, and returns the fire as it was looked at.
 func (s *Schedules) checkValues(ctx context.Context, one Schedule, fire string, from Restart, values Values) (Fire, error) {
@@ -482,34 +505,7 @@ func (s *Schedules) wrongValues(ctx context.Context, one Schedule, f Fire, again
 // checkStep asks whether a step takes what a fire would give it. later says that
 // what steps before record is not known.
 func (s *Schedules) checkStep(ctx context.Context, u auth.User, e env, f *Fire, step Step, later bool) error {
-	unknown := []string{"item", "last", "round"}
-	if later {
-		unknown = append(unknown, "steps")
-	}
-	all := map[string]json.RawMessage{}
-	if step.Parameters != nil {
-		if err := json.Unmarshal(step.Parameters, &all); err != nil {
-			return err
-		}
-	}
-	declared, partial := slices.Sorted(maps.Keys(all)), false
-	for _, name := range declared {
-		if _, given := f.Parameters[step.Name][name]; given {
-			continue
-		}
-		if usesSome(all[name], unknown...) {
-			delete(all, name)
-			partial = true
-			continue
-		}
-		v, err := e.fill(all[name])
-		if err != nil {
-			return problem.Wrap(err, "%s", name)
-		}
-		all[name] = v
-	}
-	maps.Copy(all, f.Parameters[step.Name])
-	parameters, err := json.Marshal(all)
+	parameters, declared, partial, err := e.sofar(f, step, later)
 	if err != nil {
 		return err
 	}
@@ -529,7 +525,7 @@ func (s *Schedules) checkStep(ctx context.Context, u auth.User, e env, f *Fire, 
 	}
 	req := run.Request{
 		Notebook: step.Notebook, Template: step.Template, Kernel: step.Kernel, TimeoutSeconds: step.TimeoutSeconds, Ref: step.Ref, At: e.table.Local(f.Slot), Literal: true,
-		Parameters: parameters, Secrets: step.Secrets, Partial: partial, Strict: true, Undeclared: declared,
+		Parameters: parameters, Partial: partial, Strict: true, Undeclared: declared,
 	}
 	if v := f.Pinned[step.Name]; step.Template != "" {
 		req.TemplateVersion = int(v)
@@ -538,4 +534,36 @@ func (s *Schedules) checkStep(ctx context.Context, u auth.User, e env, f *Fire, 
 	}
 	_, err = s.cfg.Runs.Check(ctx, u, req)
 	return err
+}
+
+// sofar are the parameters of a step as far as they are known, the names of those that
+// its definition gives it, and whether some are not known yet.
+func (e env) sofar(f *Fire, step Step, later bool) (parameters json.RawMessage, declared []string, partial bool, err error) {
+	unknown := []string{"item", "last", "round"}
+	if later {
+		unknown = append(unknown, "steps")
+	}
+	all := map[string]json.RawMessage{}
+	if step.Parameters != nil {
+		if err := json.Unmarshal(step.Parameters, &all); err != nil {
+			return nil, nil, false, err
+		}
+	}
+	declared = slices.Sorted(maps.Keys(all))
+	for _, name := range declared {
+		if _, given := f.Parameters[step.Name][name]; given {
+			continue
+		}
+		if usesSome(all[name], unknown...) {
+			delete(all, name)
+			partial = true
+			continue
+		}
+		if all[name], err = e.fill(all[name]); err != nil {
+			return nil, nil, false, problem.Wrap(err, "%s", name)
+		}
+	}
+	maps.Copy(all, f.Parameters[step.Name])
+	parameters, err = json.Marshal(all)
+	return parameters, declared, partial, err
 }

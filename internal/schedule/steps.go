@@ -505,16 +505,6 @@ func (d Definition) doneUntil(slot time.Time) (end time.Time) {
 	return end
 }
 
-// A Restart says where a fire that is over begins again.
-type Restart string
-
-// The places to begin again at. Any other value is the name of a step: it, and
-// everything after it, runs again.
-const (
-	FromFailed    Restart = "@failed"    // what did not succeed
-	FromBeginning Restart = "@beginning" // everything
-)
-
 // restart makes a fire that is over run again, with what it is given. Tasks that
 // stay as they were keep their runs.
 func (m *machine) restart(f *Fire, values Values, one Rerun) (err error) {
@@ -592,18 +582,5 @@ func (m *machine) refill(f *Fire) {
 		if m.ready(f, t, step, e); t.State == Ready { // the same version as its fellows
 			t.State, t.Version, t.Repository, t.Commit = Waiting, was.Version, was.Repository, was.Commit
 		}
-	}
-}
-
-// renew is a task as it begins again. The fire's generation gives its runs keys of
-// their own.
-func renew(t Task, s State) Task {
-	if t.Run != "" {
-		t.Earlier = append(t.Earlier, t.Run)
-	}
-	return Task{
-		Step: t.Step, Index: t.Index, Item: t.Item, State: s, Notebook: t.Notebook, Schedule: t.Schedule, Parameters: t.Parameters,
-		Version: t.Version, Repository: t.Repository, Commit: t.Commit,
-		Try: t.Try, Earlier: t.Earlier,
 	}
 }
