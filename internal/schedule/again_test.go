@@ -206,3 +206,16 @@ func TestDeadlines(t *testing.T) {
 		}
 	}
 }
+
+// TestNotebookWithoutFolder: who names a notebook alone is told what its path is.
+func TestNotebookWithoutFolder(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, 1)
+	w.refuse = problem.New(problem.NotFound, "opening load.ipynb: it does not exist")
+	for notebook, want := range map[string]string{"load.ipynb": "it does not exist: want its whole path, such as users/ann/load.ipynb", "users/ann/load.ipynb": "it does not exist"} {
+		_, _, err := w.servers[0].Apply(t.Context(), ann, []byte("schedule: 1\nname: s\nnotebook: "+notebook))
+		if err == nil || !strings.HasSuffix(err.Error(), want) {
+			t.Errorf("%s: %v, want %s", notebook, err, want)
+		}
+	}
+}

@@ -76,6 +76,8 @@ func TestBadDefinitions(t *testing.T) {
 		{"a cron at the top", head + "notebook: a.ipynb\ntriggers: []\nschedule_interval: \"@daily\"", "line 5: a definition has no \"schedule_interval\": it stands in an entry of triggers (line 4): {cron: \"0 6 * * *\"}"},
 		{"another name", head + "notebook: a.ipynb\ntz: Europe/Berlin", "line 4: a definition has no \"tz\": did you mean timezone?"},
 		{"parameters in a trigger", head + "notebook: a.ipynb\ntriggers:\n- {every: 1h, params: {a: 1}}", "line 5: a trigger has no \"params\": it stands in a step, or at the top beside the one notebook (line 3): parameters: "},
+		{"a count of retries", head + "notebook: a.ipynb\nretries: {count: 3}", "line 4: retries has no \"count\": did you mean notebook?"},
+		{"a notebook in a trigger", head + "triggers:\n- {every: 1h, notebook: a.ipynb}", "line 4: a trigger has no \"notebook\": it stands in a step, or at the top beside the one notebook: notebook: users/ann/load.ipynb"},
 		{"needs", head + "steps:\n- {name: x, notebook: x.ipynb}\n- {name: y, notebook: x.ipynb, depends_on: [x]}", "line 5: a step has no \"depends_on\": did you mean after?"},
 		{"a key twice", head + "notebook: a.ipynb\nnotebook: b.ipynb", "line 4: \"notebook\" is there twice"},
 		{"a bad name", "schedule: 1\nname: A b\nnotebook: a.ipynb", "name: want 1 to 63"},

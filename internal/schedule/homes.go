@@ -51,6 +51,8 @@ var homes = []struct {
 	{"file", inTrigger, "{file: users/ann/in/*.csv}", "files"},
 	{"table", inTrigger, "{table: plays}", "tables dataset"},
 	{"webhook", inTrigger, "{webhook: deploy}", "hook"},
+	{"notebook", inStep, "notebook: users/ann/load.ipynb", "path inputnb inputpath"},
+	{"notebook", inRetries, "retries: {notebook: 2}", "count limit"},
 	{"parameters", inStep, `parameters: {day: "{{ ds }}"}`, "params parameter arguments args vars env opkwargs"},
 	{"retries", inStep, "retries: 2", "retry maxretries attempts"},
 	{"wait", inRetries, "retries: {notebook: 2, wait: 30s}", "retrydelay delay"},

@@ -677,6 +677,8 @@ func (s *Schedules) pin(ctx context.Context, u auth.User, d Definition, now time
 		}
 		version, err := s.cfg.Runs.Check(ctx, u, req)
 		switch {
+		case problem.Is(err, problem.NotFound) && step.Template == "" && !strings.Contains(step.Notebook, "/"):
+			wrong = append(wrong, "step "+step.Name+": "+err.Error()+": want its whole path, such as users/"+u.Name+"/"+step.Notebook)
 		case problem.Is(err, problem.Invalid), problem.Is(err, problem.NotFound), problem.Is(err, problem.Denied):
 			wrong = append(wrong, "step "+step.Name+": "+err.Error())
 		case err != nil:
