@@ -308,6 +308,9 @@ func listSchedules(ctx context.Context, p Process, cl *api.Client, asJSON bool) 
 	fmt.Fprintln(w, "NAME\tSTATE\tFIRES\tNEXT\tOWNER")
 	for _, s := range all {
 		state, next := "on", "-"
+		if s.Blocked != "" {
+			state = "blocked"
+		}
 		if s.Paused {
 			state = "paused"
 		} else if table, err := s.Definition.Timetable(); err == nil {

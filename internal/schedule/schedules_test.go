@@ -77,7 +77,7 @@ func TestStrictGoesOnAfterRepair(t *testing.T) {
 	w.look(time.Hour)
 	w.want("01:00 failed, 02:00 due")
 	waits := w.fires()[0]
-	if !strings.Contains(waits.Reason, "the fire of 2026-03-07T01:00:00Z is failed") {
+	if !strings.Contains(waits.Reason, "the fire of 2026-03-07T01:00:00Z failed: run it again") {
 		t.Errorf("it waits because %q", waits.Reason)
 	}
 	failed := w.fires()[1]

@@ -1,6 +1,7 @@
 package schedule
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"slices"
@@ -392,7 +393,8 @@ func (m *machine) end(f *Fire) {
 		if state == Succeeded {
 			s.Blocked = ""
 		} else {
-			s.Blocked = "the fire of " + f.Slot.Format(time.RFC3339) + " is " + strings.ReplaceAll(string(state), "_", " ") + ": run it again, or resume the schedule to go on without it"
+			what := map[State]string{TimedOut: "timed out", Cancelled: "was stopped"}[state]
+			s.Blocked = "the fire of " + f.Slot.Format(time.RFC3339) + " " + cmp.Or(what, "failed") + ": run it again, or resume the schedule to go on without it"
 		}
 	}
 }
