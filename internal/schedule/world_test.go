@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -26,12 +27,13 @@ type world struct {
 	servers []*schedule.Schedules
 	// broken says what fails: "prepare" a run, a transaction "before" it is
 	// committed, or "after", when nobody hears that it was.
-	broken  func() string
-	version int64
-	refuse  error // what Check says
-	check   func(run.Request) error
-	asked   func(auth.User, run.Request) error // the same, with who asks
-	files   someFiles
+	broken   func() string
+	breaking sync.Mutex
+	version  int64
+	refuse   error // what Check says
+	check    func(run.Request) error
+	asked    func(auth.User, run.Request) error // the same, with who asks
+	files    someFiles
 }
 
 var ann = auth.User{Name: "ann"}
@@ -56,6 +58,8 @@ func (w *world) fails() string {
 	if w.broken == nil {
 		return ""
 	}
+	w.breaking.Lock() // several are prepared at a time
+	defer w.breaking.Unlock()
 	return w.broken()
 }
 
