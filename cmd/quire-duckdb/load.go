@@ -25,7 +25,7 @@ const arriving = "quire_arriving"
 
 // load makes a table of the Arrow stream that arrives, in one transaction.
 func (o *order) load() error {
-	defer o.tellProgress()()
+	defer o.out.Tell(o.report)()
 	table, err := qualified(o.ask.Name)
 	if err != nil {
 		return err

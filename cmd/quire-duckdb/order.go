@@ -8,7 +8,6 @@ import (
 	"regexp"
 	"strconv"
 	"sync"
-	"time"
 
 	"github.com/apache/arrow-go/v18/arrow"
 	"github.com/apache/arrow-go/v18/arrow/ipc"
@@ -93,7 +92,7 @@ func (o *order) isStopped() bool {
 // query runs the statements one after another. Each is a transaction of its
 // own; the result is that of the last.
 func (o *order) query() error {
-	defer o.tellProgress()()
+	defer o.out.Tell(o.report)()
 	if o.engine.cfg.Shared && spying.MatchString(o.ask.SQL) {
 		return denied("several people are in this catalog: logs, profiles and query(...) are not to be had, since they could tell what the others ask")
 	}
@@ -297,29 +296,6 @@ func (o *order) describe(res *duck.Result, options duck.ArrowOptions) (*arrow.Sc
 		report.Columns[i].Type = typeName(types[i], schema.Field(i).Type)
 	}
 	return schema, o.out.SendJSON(frame.Status, report)
-}
-
-// tellProgress sends how far the statement is, now and then, until the
-// function that it returns is called.
-func (o *order) tellProgress() func() {
-	stop, ended := make(chan struct{}), make(chan struct{})
-	go func() {
-		defer close(ended)
-		tick := time.NewTicker(100 * time.Millisecond)
-		defer tick.Stop()
-		for {
-			select {
-			case <-stop:
-				return
-			case <-tick.C:
-				_ = o.out.SendJSON(frame.Status, o.report())
-			}
-		}
-	}()
-	return func() {
-		close(stop)
-		<-ended
-	}
 }
 
 func (o *order) report() frame.Report {

@@ -1,4 +1,4 @@
-// Package frame is what the gateway and the process that has DuckDB in it say
+// Package frame is what the gateway and the process that has an engine in it say
 // to each other: frames on one connection for each order.
 //
 // The gateway sends an Order, for a load followed by Arrow frames and an End,
@@ -20,8 +20,8 @@ type Kind byte
 
 // The kinds of frame.
 const (
-	Order  Kind = 'O' // JSON, to DuckDB: see Ask
-	Cancel Kind = 'C' // empty, to DuckDB
+	Order  Kind = 'O' // JSON, to the engine: see Ask
+	Cancel Kind = 'C' // empty, to the engine
 	Status Kind = 'S' // JSON: see Report
 	Arrow  Kind = 'A' // bytes of an Arrow IPC stream, either way
 	End    Kind = 'E' // JSON: see Done; empty at the end of what is loaded

@@ -37,10 +37,7 @@ func (s *Server) Serve() error {
 			s.done.Wait()
 			return nil //nolint:nilerr // it was closed: stop
 		}
-		if !s.begin(conn) {
-			_ = conn.Close()
-			continue
-		}
+		s.begin(conn)
 		s.done.Go(func() {
 			defer s.end(conn)
 			s.Answer(conn)
@@ -48,14 +45,13 @@ func (s *Server) Serve() error {
 	}
 }
 
-func (s *Server) begin(conn net.Conn) bool {
+func (s *Server) begin(conn net.Conn) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.timer != nil {
 		s.timer.Stop()
 	}
 	s.open[conn] = true
-	return true
 }
 
 func (s *Server) end(conn net.Conn) {
@@ -98,6 +94,9 @@ func Interrupt(r *Reader, over <-chan struct{}, interrupt func()) {
 	}
 }
 
+// tellEvery is how often it is told how far an order is.
+const tellEvery = 100 * time.Millisecond
+
 // A Sender sends frames, each whole: progress is told while rows are sent.
 type Sender struct {
 	mu sync.Mutex
@@ -121,6 +120,29 @@ func (l *Sender) SendJSON(kind Kind, v any) error {
 		return err
 	}
 	return l.Send(kind, data)
+}
+
+// Tell sends how far an order is, now and then, until the function that it returns
+// is called; report is called in a goroutine of its own.
+func (l *Sender) Tell(report func() Report) (stop func()) {
+	over, ended := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(ended)
+		tick := time.NewTicker(tellEvery)
+		defer tick.Stop()
+		for {
+			select {
+			case <-over:
+				return
+			case <-tick.C:
+				_ = l.SendJSON(Status, report())
+			}
+		}
+	}()
+	return func() {
+		close(over)
+		<-ended
+	}
 }
 
 // Write sends bytes of an Arrow stream.

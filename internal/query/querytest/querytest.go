@@ -130,19 +130,8 @@ func DSN(t *testing.T, dsn, want string, source io.Closer, err error) {
 
 func (s Subject) run(t *testing.T, ctx context.Context, text string, parameters map[string]string, change func(*query.Statement), out query.Output) (query.Outcome, error) {
 	t.Helper()
-	parsed, err := query.ParseText(text)
-	if err != nil {
-		t.Fatal(err)
-	}
-	raw := map[string]json.RawMessage{}
-	for name, value := range parameters {
-		raw[name] = json.RawMessage(value)
-	}
-	values, err := query.ParseValues(raw)
-	if err != nil {
-		t.Fatal(err)
-	}
-	st := query.Statement{User: s.User, Text: parsed, Values: values}
+	st := Statement(t, text, parameters)
+	st.User = s.User
 	if change != nil {
 		change(&st)
 	}

@@ -112,7 +112,7 @@ func (o *order) query() error {
 	if err := st.bind(o.ask.Values); err != nil {
 		return err
 	}
-	defer o.tellProgress()()
+	defer o.out.Tell(func() frame.Report { return frame.Report{Rows: o.count()} })()
 	return o.send(st)
 }
 
@@ -136,27 +136,4 @@ func (o *order) count() int64 {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	return o.rows
-}
-
-// tellProgress sends how many rows there are, now and then, until the function
-// that it returns is called.
-func (o *order) tellProgress() func() {
-	stop, ended := make(chan struct{}), make(chan struct{})
-	go func() {
-		defer close(ended)
-		tick := time.NewTicker(100 * time.Millisecond)
-		defer tick.Stop()
-		for {
-			select {
-			case <-stop:
-				return
-			case <-tick.C:
-				_ = o.out.SendJSON(frame.Status, frame.Report{Rows: o.count()})
-			}
-		}
-	}()
-	return func() {
-		close(stop)
-		<-ended
-	}
 }
