@@ -15,6 +15,7 @@ import (
 
 	"quire/internal/api"
 	"quire/internal/problem"
+	"quire/internal/run"
 	"quire/internal/schedule"
 )
 
@@ -278,6 +279,9 @@ func showSchedule(p Process, s schedule.Schedule, err error, asJSON bool) error 
 			what += " (" + source + ")"
 		}
 		lines = append(lines, [2]string{"step " + step.Name, what})
+		if len(step.Secrets) > 0 {
+			lines = append(lines, [2]string{"  secrets", run.BoundWords(step.Secrets)})
+		}
 		if tested := s.Tested[step.Name]; tested.Lock != "" {
 			lines = append(lines, [2]string{"  environment", "tested with " + schedule.ShortLock(tested.Lock) + ", by run " + tested.Run})
 		}

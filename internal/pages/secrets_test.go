@@ -120,6 +120,9 @@ func TestSecretsInTheRunForm(t *testing.T) {
 	if made, err := b.schedules.Get(t.Context(), ann, "nightly"); err != nil || made.Definition.Steps[0].Secrets["token"] != "api_token" || !strings.Contains(made.Text, "secrets:\n    token: api_token") {
 		t.Errorf("%+v, %v", made, err)
 	}
+	if page := b.get("/schedules/nightly", http.StatusOK); !strings.Contains(page, "secrets: token from api_token") {
+		t.Errorf("its page does not say what it is given: %s", page)
+	}
 	schedule.Set("name", "other")
 	schedule.Set("s.token", "of_bob")
 	if _, page := b.post("/schedule/users/ann/a.ipynb", schedule, http.StatusBadRequest); !strings.Contains(page, "you have no secret named of_bob") {
