@@ -119,10 +119,21 @@ export async function watched(browser, base, options = {}) {
   return { context, page, faults };
 }
 
+// settled returns when nothing fades or moves any more: what is half shown has
+// colours that are meant for nobody. What goes on for ever is not waited for.
+async function settled(page) {
+  await page.evaluate(async () => {
+    await new Promise((next) => requestAnimationFrame(() => requestAnimationFrame(next))); // what the pointer is over is known
+    const ends = document.getAnimations().filter((a) => Number.isFinite(a.effect.getComputedTiming().endTime));
+    await Promise.allSettled(ends.map((a) => a.finished));
+  });
+}
+
 // axe returns what axe-core finds against WCAG 2 A and AA, or against the rules
 // that are named, in words. What stands in the frames of outputs is the notebook's
 // own and is left out.
 export async function axe(page, rules) {
+  await settled(page);
   if (!await page.evaluate(() => "axe" in window)) await page.evaluate(axeSource);
   return page.evaluate(async (rules) => {
     const found = await window.axe.run(document, {
