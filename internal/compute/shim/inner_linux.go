@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"runtime/debug"
 	"strconv"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -23,25 +24,26 @@ import (
 // InnerMain is an inner process from its start to its end; it returns the exit
 // status. args are those after InnerCommand.
 func InnerMain(args []string) int {
+	score := openScore()
 	if err := hideMemory(); err != nil {
 		return exitTrouble
 	}
 	debug.SetGCPercent(50)
 	switch {
 	case len(args) > 2 && args[0] == InnerRun:
-		return innerRun(args[1], args[2:])
+		return innerRun(score, args[1], args[2:])
 	case len(args) == 1 && args[0] == InnerExec:
-		return innerExec()
+		return innerExec(score)
 	}
 	return exitTrouble
 }
 
 // innerRun is process 1 of a container.
-func innerRun(dir string, argv []string) int {
+func innerRun(score oomScore, dir string, argv []string) int {
 	signals := make(chan os.Signal, 64)
 	signal.Notify(signals) // everything: a signal from inside must not end the container
 	adoptOrphans()
-	pid, err := innerStart(argv, os.Environ(), dir, []uintptr{0, 1, 1})
+	pid, err := innerStart(score, argv, os.Environ(), dir, []uintptr{0, 1, 1})
 	if err != nil {
 		exit := rejection(err)
 		report(os.Stderr, Report{Exit: &exit, Kind: problem.KindOf(err), Error: err.Error()})
@@ -85,17 +87,19 @@ func report(w io.Writer, r Report) {
 	}
 }
 
-// innerStart executes a command. When memory runs out, it goes before us.
-func innerStart(argv, env []string, dir string, files []uintptr) (int, error) {
+// innerStart executes a command. When memory runs out, it and all that it
+// starts go before us: what is left can say so.
+func innerStart(score oomScore, argv, env []string, dir string, files []uintptr) (int, error) {
 	path, err := lookPath(argv[0], env, dir)
 	if err != nil {
 		return 0, err
 	}
+	score.raise()
+	defer score.restore()
 	pid, err := syscall.ForkExec(path, argv, &syscall.ProcAttr{Dir: dir, Env: env, Files: files, Sys: &syscall.SysProcAttr{Setsid: true}})
 	if err != nil {
 		return 0, problem.WrapAs(kindOfExec(err), err, "executing %s", argv[0])
 	}
-	oomFirst(pid)
 	return pid, nil
 }
 
@@ -142,7 +146,7 @@ func readFrame(r io.Reader) ([]byte, error) {
 }
 
 // innerExec executes one more command of a container.
-func innerExec() int {
+func innerExec(score oomScore) int {
 	first, err := readFrame(os.Stdin)
 	var order ExecOrder
 	if err == nil {
@@ -160,7 +164,7 @@ func innerExec() int {
 	if err != nil {
 		return answer(Report{Kind: problem.Unavailable, Error: err.Error()})
 	}
-	pid, err := innerStart(order.Argv, mergeEnv(os.Environ(), order.Env), order.Dir, []uintptr{in.Fd(), 1, 2})
+	pid, err := innerStart(score, order.Argv, mergeEnv(os.Environ(), order.Env), order.Dir, []uintptr{in.Fd(), 1, 2})
 	in.Close()
 	if err != nil {
 		return answer(Report{Kind: problem.KindOf(err), Error: err.Error()})
@@ -201,8 +205,37 @@ func feed(to *os.File) {
 	}
 }
 
-// oomFirst has the kernel choose a process and what it starts before us when
-// memory runs out: what is left can say so.
-func oomFirst(pid int) {
-	os.WriteFile("/proc/"+strconv.Itoa(pid)+"/oom_score_adj", []byte("200"), 0) //nolint:errcheck // a wish
+// oomScore is how early the kernel kills this process when memory runs out
+// (proc(5), oom_score_adj). A child has its parent's, so it is raised for as
+// long as one is started: a child that is told its own afterwards may have
+// started others by then. Where it cannot be set, the kernel goes by size.
+type oomScore struct {
+	file *os.File // nil: it cannot be set
+	own  int      // -1000 (never) to 1000 (first)
+}
+
+// openScore opens it. It has to be done before hideMemory: the file is root's
+// afterwards.
+func openScore() oomScore {
+	f, err := os.OpenFile("/proc/self/oom_score_adj", os.O_RDWR, 0)
+	if err != nil {
+		return oomScore{}
+	}
+	text := make([]byte, 16)
+	n, _ := f.ReadAt(text, 0) //nolint:errcheck // what is no number is found out below
+	own, err := strconv.Atoi(strings.TrimSpace(string(text[:n])))
+	if err != nil {
+		f.Close()
+		return oomScore{}
+	}
+	return oomScore{file: f, own: own}
+}
+
+func (s oomScore) raise()   { s.set(min(s.own+200, 1000)) }
+func (s oomScore) restore() { s.set(s.own) } // back to what it was needs no privilege
+
+func (s oomScore) set(score int) {
+	if s.file != nil {
+		s.file.WriteAt([]byte(strconv.Itoa(score)), 0) //nolint:errcheck // a wish
+	}
 }

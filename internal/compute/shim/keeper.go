@@ -327,8 +327,10 @@ func (k *keeper) describe(ws syscall.WaitStatus, stopped bool, grace time.Durati
 // OutOfMemory makes an exit one that the memory limit caused.
 func OutOfMemory(exit compute.Exit, limit int64) compute.Exit {
 	exit.OOMKilled, exit.Cause = true, compute.CauseOOM
-	exit.Reason = fmt.Sprintf("out of memory: limit %s, peak %s",
-		compute.FormatBytes(limit), compute.FormatBytes(exit.PeakMemoryBytes))
+	exit.Reason = "out of memory: limit " + compute.FormatBytes(limit)
+	if exit.PeakMemoryBytes > 0 {
+		exit.Reason += ", peak " + compute.FormatBytes(exit.PeakMemoryBytes)
+	}
 	return exit
 }
 
