@@ -1,4 +1,4 @@
-// Package quire holds no code: only the test that keeps the packages apart.
+// Package quire holds no code: only the tests of the tree, which keep the packages apart.
 package quire
 
 import (
@@ -8,6 +8,8 @@ import (
 	"io/fs"
 	"os"
 	"path"
+	"path/filepath"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -288,4 +290,19 @@ func domain(dir string) string {
 		return strings.Join(parts[:2], "/")
 	}
 	return dir
+}
+
+// TestChangelog: every entry has the head that docs/changelog/unreleased/TEMPLATE
+// asks for.
+func TestChangelog(t *testing.T) {
+	head := regexp.MustCompile(`^Kind: (Feature|Change|Fix|Security)\n\nSubject: [^\n]+\n\n[^\n]`)
+	files, err := filepath.Glob("docs/changelog/*/*.md")
+	if err != nil || len(files) == 0 {
+		t.Fatalf("%d entries, %v", len(files), err)
+	}
+	for _, file := range files {
+		if text, err := os.ReadFile(file); err != nil || !head.Match(text) {
+			t.Errorf("%s does not begin as docs/changelog/unreleased/TEMPLATE says: %.60q, %v", file, text, err)
+		}
+	}
 }

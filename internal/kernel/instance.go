@@ -40,9 +40,15 @@ type launcher interface {
 type execLauncher struct{}
 
 func (execLauncher) start(_ context.Context, cfg *Config, connection string) (process, error) {
-	p, err := startProcess(launch{
-		argv: command(cfg.Spec, connection), dir: cfg.Dir, env: environment(cfg), output: cfg.Output,
-	})
+	env := environment(cfg)
+	if leavesTemporary(cfg.Spec) && !namesTemporary(cfg) {
+		dir := temporaryOf(filepath.Dir(connection))
+		if err := os.Mkdir(dir, 0o700); err != nil {
+			return nil, problem.WrapAs(problem.Unavailable, err, "making the kernel's folder for temporary files")
+		}
+		env = append(env, temporaryDir+"="+dir)
+	}
+	p, err := startProcess(launch{argv: command(cfg.Spec, connection), dir: cfg.Dir, env: env, output: cfg.Output})
 	if err != nil {
 		return nil, err
 	}

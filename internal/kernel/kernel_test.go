@@ -145,6 +145,34 @@ func TestConfigReachesTheProcess(t *testing.T) {
 	}
 }
 
+// TestTemporaryFilesGoWithTheKernel: R, when it is killed, leaves a folder.
+func TestTemporaryFilesGoWithTheKernel(t *testing.T) {
+	t.Parallel()
+	for _, own := range []string{"", t.TempDir()} {
+		spec := kerneltest.Spec(t, kerneltest.Options{})
+		spec.Language = "R"
+		cfg := testConfig(t, spec)
+		if own != "" {
+			cfg.Env = []string{"TMPDIR=" + own}
+		}
+		k := start(t, cfg)
+		dir := strings.TrimSpace(kerneltest.Text(kerneltest.Collect(t, t.Context(), k, "env TMPDIR"), "stdout"))
+		if err := os.WriteFile(filepath.Join(dir, "left"), nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if err := k.Close(); err != nil {
+			t.Fatal(err)
+		}
+		_, err := os.Stat(dir)
+		if own == "" && (dir == os.TempDir() || !os.IsNotExist(err)) {
+			t.Errorf("temporary files in %q after the end: %v", dir, err)
+		}
+		if own != "" && (dir != own || err != nil) {
+			t.Errorf("temporary files in %q, wanted in %q: %v", dir, own, err)
+		}
+	}
+}
+
 // lockedBuffer is a bytes.Buffer for two goroutines.
 type lockedBuffer struct {
 	mu sync.Mutex

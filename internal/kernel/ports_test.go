@@ -115,6 +115,9 @@ func TestSweep(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(dead.path, "connection.json"), []byte("{}"), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	if err := os.Mkdir(temporaryOf(dead.path), 0o700); err != nil {
+		t.Fatal(err)
+	}
 	_ = dead.lock.Close() // as the end of its program does
 	sweep(base)
 	if _, err := os.Stat(alive.path); err != nil {
@@ -122,6 +125,9 @@ func TestSweep(t *testing.T) {
 	}
 	if _, err := os.Stat(dead.path); !os.IsNotExist(err) {
 		t.Errorf("the folder of a dead program: %v", err)
+	}
+	if _, err := os.Stat(temporaryOf(dead.path)); !os.IsNotExist(err) {
+		t.Errorf("the temporary files of a dead program: %v", err)
 	}
 	alive.remove()
 	alive.remove()

@@ -3,6 +3,7 @@ package kernel
 import (
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 
@@ -93,8 +94,9 @@ func makeKernelDir(runtime string) (*kernelDir, error) {
 	return &kernelDir{path: dir, lock: lock}, nil
 }
 
-// remove deletes the folder. Twice is fine.
+// remove deletes the folder, and the kernel's temporary files. Twice is fine.
 func (d *kernelDir) remove() {
+	_ = os.RemoveAll(temporaryOf(d.path))
 	_ = os.RemoveAll(d.path)
 	_ = d.lock.Close()
 }
@@ -117,8 +119,30 @@ func sweep(runtime string) {
 			continue
 		}
 		if tryLock(lock) {
+			_ = os.RemoveAll(temporaryOf(dir))
 			_ = os.RemoveAll(dir)
 		}
 		_ = lock.Close()
 	}
+}
+
+// temporaryDir is the variable that names the folder for temporary files.
+const temporaryDir = "TMPDIR"
+
+// temporaryOf is where a kernel that gets a folder for its temporary files has
+// it: on the disk for such files, since the runtime folder may lie in memory.
+// kernelDir is the kernel's folder there, whose owner owns this one, too.
+func temporaryOf(kernelDir string) string {
+	return filepath.Join(os.TempDir(), "quire-"+filepath.Base(kernelDir))
+}
+
+// leavesTemporary says whether a kernel leaves temporary files behind when it
+// is killed: R removes its session's folder only where it ends by itself.
+func leavesTemporary(spec Spec) bool { return spec.Language == "R" }
+
+// namesTemporary says whether the spec or the Config has a folder for
+// temporary files of its own.
+func namesTemporary(cfg *Config) bool {
+	_, named := cfg.Spec.Env[temporaryDir]
+	return named || slices.ContainsFunc(cfg.Env, func(entry string) bool { return strings.HasPrefix(entry, temporaryDir+"=") })
 }
