@@ -115,9 +115,11 @@ func testMemory(t *testing.T, host *computetest.Docker) {
 	}
 	// A process that goes over the limit takes only itself, and yet the end says so.
 	// What keeps the container is left to say so: the kernel takes the command and its children first.
-	scores := p.spec(compute.Resources{}, "cat /proc/self/oom_score_adj; cat /proc/1/oom_score_adj")
-	if _, log := p.end(t, p.start(t, scores)); log != "200\n0\n" {
-		t.Errorf("scores of the command and of process 1: %q", log)
+	for limit, want := range map[int64]string{0: "200\n0\n", 64 * compute.MiB: "1000\n0\n"} {
+		scores := p.spec(compute.Resources{MemoryBytes: limit}, "cat /proc/self/oom_score_adj; cat /proc/1/oom_score_adj")
+		if _, log := p.end(t, p.start(t, scores)); log != want {
+			t.Errorf("with a limit of %d bytes, the scores of the command and of process 1: %q, want %q", limit, log, want)
+		}
 	}
 	part := p.start(t, p.spec(compute.Resources{MemoryBytes: 64 * compute.MiB}, "sh -c 'x=0123456789abcdef; while :; do x=$x$x; done'; exit 3"))
 	if exit, _ := p.end(t, part); !exit.OOMKilled || exit.Code != 3 || exit.Signal != "" {

@@ -210,8 +210,9 @@ func feed(to *os.File) {
 // long as one is started: a child that is told its own afterwards may have
 // started others by then. Where it cannot be set, the kernel goes by size.
 type oomScore struct {
-	file *os.File // nil: it cannot be set
-	own  int      // -1000 (never) to 1000 (first)
+	file     *os.File // nil: it cannot be set
+	own      int      // -1000 (never) to 1000 (first)
+	commands int      // for those that we start, the same
 }
 
 // openScore opens it. It has to be done before hideMemory: the file is root's
@@ -228,10 +229,30 @@ func openScore() oomScore {
 		f.Close()
 		return oomScore{}
 	}
-	return oomScore{file: f, own: own}
+	return oomScore{file: f, own: own, commands: min(own+ahead(), 1000)}
 }
 
-func (s oomScore) raise()   { s.set(min(s.own+200, 1000)) }
+// ahead is how much earlier than we a command is killed. The kernel compares
+// what processes take, plus their score in thousandths of the limit: where that
+// is small, our own size, which is mostly pages of our file, has to be made up
+// for. 200 alone is a fifth of the limit.
+func ahead() int {
+	var limit int64
+	for _, name := range []string{"memory.max", "memory/memory.limit_in_bytes"} { // version 2, version 1
+		if data, err := os.ReadFile(filepath.Join("/sys/fs/cgroup", name)); err == nil {
+			limit, _ = strconv.ParseInt(strings.TrimSpace(string(data)), 10, 64) //nolint:errcheck // "max" is 0: no limit
+			break
+		}
+	}
+	info, err := os.Stat("/proc/self/exe")
+	if err != nil || limit <= 0 {
+		return 200
+	}
+	const anonymous = 32 << 20 // bytes that we take besides, at most
+	return 200 + int(min(1000*(info.Size()+anonymous)/limit, 1000))
+}
+
+func (s oomScore) raise()   { s.set(s.commands) }
 func (s oomScore) restore() { s.set(s.own) } // back to what it was needs no privilege
 
 func (s oomScore) set(score int) {
