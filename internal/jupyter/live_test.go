@@ -8,7 +8,9 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -316,8 +318,20 @@ func TestDeathIsTold(t *testing.T) {
 	t.Parallel()
 	l, url := startLive(t)
 	c, other := dial(t, url, "a"), dial(t, url, "b")
-	c.execute("m", "print last\nexit 3")
+	pipe := filepath.Join(t.TempDir(), "pipe")
+	if err := syscall.Mkfifo(pipe, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	c.execute("m", "await "+pipe+"\nprint last\nexit 3")
 	c.execute("n", "print never")
+	await(t, "both to be asked for", func() bool {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		return len(l.requests) == 2
+	})
+	if err := os.WriteFile(pipe, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
 	failure, before := c.until("error", "m")
 	if streams(before) != 1 {
 		t.Errorf("what the kernel said before its end is not there: %v", before)

@@ -154,12 +154,12 @@ func TestSecretsAreBoundByTheirOwner(t *testing.T) {
 func TestMissingSecretIsNotTriedAgain(t *testing.T) {
 	t.Parallel()
 	b := withSecrets(t, func(a *actor) {
-		a.end()
 		_ = auth.Pass{URL: "http://127.0.0.1:1/"}.Write(a.dir)
 		_, _ = run.RunAttempt(context.Background(), a.dir, run.AttemptOptions{Secrets: func(context.Context, auth.Pass, run.Spec) (map[string]string, error) {
 			return nil, problem.New(problem.NotFound, "run: secret token: you have no secret named api; set it with quire secret set api")
 		}})
 	})
+	b.launcher.bare = true
 	r := b.await(t, b.submit(t, run.Request{Secrets: map[string]string{"token": "api"}, Retries: 3}).ID, ended)
 	if r.State != run.Failed || r.Attempt != 1 || r.Reason != "run: secret token: you have no secret named api; set it with quire secret set api" {
 		t.Errorf("%s after %d attempts: %s", r.State, r.Attempt, r.Reason)

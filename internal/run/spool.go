@@ -123,6 +123,10 @@ func (s spool) alive() bool {
 	return errors.Is(syscall.Flock(int(file.Fd()), syscall.LOCK_EX|syscall.LOCK_NB), syscall.EWOULDBLOCK)
 }
 
+// holdPatience is how long hold waits for a lock that another one has: alive has
+// it, too, for the moment in which it looks.
+const holdPatience = 500 * time.Millisecond
+
 // hold takes the lock for as long as the file stays open. It fails when another
 // attempt's process has it.
 func (s spool) hold() (*os.File, error) {
@@ -130,10 +134,15 @@ func (s spool) hold() (*os.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := syscall.Flock(int(file.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil && !fault.On(fault.LaunchTwice) {
-		return nil, errors.Join(problem.New(problem.Conflict, "the attempt in %s runs already", s), file.Close())
+	for end := time.Now().Add(holdPatience); ; time.Sleep(time.Millisecond) {
+		err := syscall.Flock(int(file.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
+		if err == nil || fault.On(fault.LaunchTwice) {
+			return file, nil
+		}
+		if time.Now().After(end) {
+			return nil, errors.Join(problem.New(problem.Conflict, "the attempt in %s runs already", s), file.Close())
+		}
 	}
-	return file, nil
 }
 
 // askToStop tells the attempt to stop, by the file it watches and a signal.

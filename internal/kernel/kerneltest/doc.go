@@ -39,6 +39,7 @@
 //	idlefirst              sends the idle before the reply
 //	late TEXT              prints so that it comes after the idle
 //	orphan TEXT            prints without a parent
+//	await PIPE             goes on when somebody has written to a named pipe
 //	badsig, replay         a message with a wrong signature; one twice
 //	garbage                frames that are no message, on iopub
 //	iopub TYPE JSON        any message on iopub with this cell as its parent

@@ -92,7 +92,7 @@ func (c *cell) command(word, rest string) {
 		c.sleep(rest, word == "sleep")
 	case "badsig", "replay", "garbage":
 		c.hostile(word)
-	case "exit", "signal", "words", "child", "note":
+	case "exit", "signal", "words", "child", "note", "await":
 		c.process(word, rest)
 	}
 }
@@ -202,6 +202,8 @@ func (c *cell) process(word, rest string) {
 		fmt.Fprintln(os.Stderr, rest)
 	case "note":
 		c.note(rest)
+	case "await": // until somebody writes to a pipe
+		_, _ = os.ReadFile(rest)
 	case "exit":
 		code, _ := strconv.Atoi(rest)
 		os.Exit(code)
