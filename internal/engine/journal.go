@@ -57,6 +57,9 @@ const (
 	maxJournalLine = 1 << 30
 )
 
+// lockPatience is how long a run waits for the lock of its journal.
+const lockPatience = 500 * time.Millisecond
+
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
 // A journal being written. Not safe for concurrent use, except sync.
@@ -70,13 +73,9 @@ type journal struct {
 // createJournal starts a journal and locks it. A journal that another engine
 // holds is a Conflict; one that nobody holds is replaced.
 func createJournal(path string, run string, cells int, at time.Time) (*journal, error) {
-	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+	f, err := openLocked(path)
 	if err != nil {
-		return nil, problem.WrapAs(fileKind(err), err, "creating the journal beside the output")
-	}
-	if !lockFile(f) {
-		_ = f.Close()
-		return nil, problem.New(problem.Conflict, "another run is writing this notebook now (it holds %s)", path)
+		return nil, err
 	}
 	j := &journal{path: path, f: f}
 	if err := f.Truncate(0); err != nil {
@@ -92,6 +91,31 @@ func createJournal(path string, run string, cells int, at time.Time) (*journal, 
 		return nil, err
 	}
 	return j, nil
+}
+
+// openLocked opens the file of a journal, and holds its lock. Who reads a journal
+// has the lock, too, for as long as that takes, and may take the file away.
+func openLocked(path string) (*os.File, error) {
+	for end := time.Now().Add(lockPatience); ; time.Sleep(time.Millisecond) {
+		f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+		if err != nil {
+			return nil, problem.WrapAs(fileKind(err), err, "creating the journal beside the output")
+		}
+		if lockFile(f) && names(path, f) {
+			return f, nil
+		}
+		_ = f.Close()
+		if time.Now().After(end) {
+			return nil, problem.New(problem.Conflict, "another run is writing this notebook now (it holds %s)", path)
+		}
+	}
+}
+
+// names reports whether a path still leads to an open file.
+func names(path string, f *os.File) bool {
+	there, err1 := os.Stat(path)
+	ours, err2 := f.Stat()
+	return err1 == nil && err2 == nil && os.SameFile(there, ours)
 }
 
 // add appends an entry to the buffer; flush writes it.

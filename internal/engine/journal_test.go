@@ -271,3 +271,33 @@ func TestFinishedIsStored(t *testing.T) {
 		t.Errorf("%d cells ended, want 2: %v", seen, err)
 	}
 }
+
+// TestReadWhileItBegins: who reads a journal does not keep a run from writing it,
+// nor who takes one away that was left.
+func TestReadWhileItBegins(t *testing.T) {
+	t.Parallel()
+	for _, remove := range []bool{false, true} {
+		path := filepath.Join(t.TempDir(), "j")
+		reader, err := os.Create(path)
+		if err != nil || !lockFile(reader) {
+			t.Fatalf("the reader's lock: %v", err)
+		}
+		time.AfterFunc(20*time.Millisecond, func() {
+			if remove {
+				_ = os.Remove(path)
+			}
+			_ = reader.Close()
+		})
+		j, err := createJournal(path, "run-1", 3, time.Unix(0, 0))
+		if err != nil {
+			t.Fatalf("a run was refused: %v", err)
+		}
+		if !names(path, j.f) {
+			t.Error("the journal is not where it is looked for")
+		}
+		if _, err := createJournal(path, "run-2", 3, time.Unix(0, 0)); !problem.Is(err, problem.Conflict) {
+			t.Errorf("a second run: %v", err)
+		}
+		j.discard()
+	}
+}
