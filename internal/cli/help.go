@@ -35,9 +35,15 @@ func usage(cmd *cobra.Command) string {
 	}
 	if cmd.HasAvailableSubCommands() {
 		out.WriteString("\nCommands:\n")
+		widest := 11
 		for _, sub := range cmd.Commands() {
 			if sub.IsAvailableCommand() {
-				fmt.Fprintf(&out, "  %-11s %s\n", sub.Name(), sub.Short)
+				widest = max(widest, len(sub.Name()))
+			}
+		}
+		for _, sub := range cmd.Commands() {
+			if sub.IsAvailableCommand() {
+				fmt.Fprintf(&out, "  %-*s %s\n", widest, sub.Name(), sub.Short)
 			}
 		}
 	}
