@@ -42,8 +42,9 @@ func RegisterTitus(rt *Router, jobs *job.Jobs) {
 				return err
 			}
 			beginGRPC(w)
-			writeFrame(w, message)
-			endGRPC(w, 0, "")
+			if writeFrame(w, message) == nil { // or nobody hears how it ended
+				endGRPC(w, 0, "")
+			}
 			return nil
 		})
 	}

@@ -10,9 +10,13 @@ import (
 func TestStepsAreInOrder(t *testing.T) {
 	t.Parallel()
 	steps := []Step{
-		{Name: "find"}, {Name: "load", After: []string{"find"}}, {Name: "check", After: []string{"find"}},
-		{Name: "report", After: []string{"load", "check", "find"}}, {Name: "alone"},
-		{Name: "x", After: []string{"y", "nobody", "x"}}, {Name: "y", After: []string{"x"}}, // a circle
+		{Name: "find"},
+		{Name: "load", After: []string{"find"}},
+		{Name: "check", After: []string{"find"}},
+		{Name: "report", After: []string{"load", "check", "find"}},
+		{Name: "alone"},
+		{Name: "x", After: []string{"y", "nobody", "x"}},
+		{Name: "y", After: []string{"x"}}, // a circle
 	}
 	places, links := arrange(steps)
 	at := map[string]place{}

@@ -312,9 +312,18 @@ func newQueryShowCommand(p Process, use, short string) *cobra.Command {
 func showQuery(p Process, q query.Query) error {
 	w := tabwriter.NewWriter(p.Stdout, 0, 0, 2, ' ', 0)
 	lines := [][2]string{
-		{"query", q.ID}, {"state", string(q.State)}, {"connection", q.Connection + " (" + q.Engine + ")"}, {"user", q.User},
-		{"notebook", q.Notebook}, {"run", q.Run}, {"submitted", stamp(q.Submitted)}, {"started", stamp(q.Started)}, {"ended", stamp(q.Ended)},
-		{"seconds", fmt.Sprintf("%.3f", float64(q.DurationMs)/1000)}, {"rows", fmt.Sprint(q.Rows)}, {"bytes", fmt.Sprint(q.Bytes)},
+		{"query", q.ID},
+		{"state", string(q.State)},
+		{"connection", q.Connection + " (" + q.Engine + ")"},
+		{"user", q.User},
+		{"notebook", q.Notebook},
+		{"run", q.Run},
+		{"submitted", stamp(q.Submitted)},
+		{"started", stamp(q.Started)},
+		{"ended", stamp(q.Ended)},
+		{"seconds", fmt.Sprintf("%.3f", float64(q.DurationMs)/1000)},
+		{"rows", fmt.Sprint(q.Rows)},
+		{"bytes", fmt.Sprint(q.Bytes)},
 	}
 	if q.Affected != nil {
 		lines = append(lines, [2]string{"changed", fmt.Sprint(*q.Affected)})

@@ -85,8 +85,10 @@ func TestUnpackImage(t *testing.T) {
 	digest := layoutOf(
 		t, dir,
 		[]tar.Header{
-			{Typeflag: tar.TypeDir, Name: "usr/bin/"}, {Typeflag: tar.TypeSymlink, Name: "bin", Linkname: "usr/bin"},
-			file("bin/tool", "one"), file("etc/gone", "x"), file("opt/a", "a"), file("opt/b", "b"), {Typeflag: tar.TypeChar, Name: "dev/null"},
+			{Typeflag: tar.TypeDir, Name: "usr/bin/"},
+			{Typeflag: tar.TypeSymlink, Name: "bin", Linkname: "usr/bin"},
+			file("bin/tool", "one"), file("etc/gone", "x"), file("opt/a", "a"), file("opt/b", "b"),
+			{Typeflag: tar.TypeChar, Name: "dev/null"},
 		},
 		[]tar.Header{
 			file("./usr/bin/tool", "two"), file("etc/.wh.gone", ""), file("opt/.wh..wh..opq", ""), file("opt/c", "c"),

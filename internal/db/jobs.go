@@ -118,7 +118,9 @@ func (d *DB) Jobs(ctx context.Context, f job.Filter) ([]job.Job, error) {
 	query := `SELECT body FROM jobs WHERE TRUE`
 	var args []any
 	for _, c := range []struct{ condition, value string }{
-		{"user_name = ?", f.User}, {"state = ?", string(f.State)}, {"capacity_group = ?", f.Group},
+		{"user_name = ?", f.User},
+		{"state = ?", string(f.State)},
+		{"capacity_group = ?", f.Group},
 		{"purpose = ?", f.Purpose},
 	} {
 		if c.value != "" {

@@ -14,7 +14,8 @@ var _ nbtemplate.Store = (*DB)(nil)
 
 // ChangeTemplate implements nbtemplate.Store.
 func (d *DB) ChangeTemplate(ctx context.Context, name string,
-	change func(*nbtemplate.Template) (nbtemplate.Template, *nbtemplate.Version, string, error)) error {
+	change func(*nbtemplate.Template) (nbtemplate.Template, *nbtemplate.Version, string, error),
+) error {
 	return d.tx(ctx, func(tx *sql.Tx) error {
 		found, err := bodies[nbtemplate.Template](ctx, tx, "templates", `SELECT body FROM templates WHERE name = ?`, name)
 		if err != nil {

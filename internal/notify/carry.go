@@ -229,10 +229,15 @@ func (c *Carriers) message(id string, to []string, notices []Notice) []byte {
 	var b bytes.Buffer
 	domain := c.Mail.From[strings.LastIndexByte(c.Mail.From, '@')+1:]
 	for _, h := range [][2]string{
-		{"From", "Quire <" + c.Mail.From + ">"}, {"To", strings.Join(to, ", ")},
-		{"Subject", mime.QEncoding.Encode("utf-8", Subject(notices))}, {"Date", c.Now().UTC().Format(time.RFC1123Z)},
-		{"Message-ID", "<" + id + "@" + domain + ">"}, {"Auto-Submitted", "auto-generated"}, {"MIME-Version", "1.0"},
-		{"Content-Type", "text/plain; charset=utf-8"}, {"Content-Transfer-Encoding", "quoted-printable"},
+		{"From", "Quire <" + c.Mail.From + ">"},
+		{"To", strings.Join(to, ", ")},
+		{"Subject", mime.QEncoding.Encode("utf-8", Subject(notices))},
+		{"Date", c.Now().UTC().Format(time.RFC1123Z)},
+		{"Message-ID", "<" + id + "@" + domain + ">"},
+		{"Auto-Submitted", "auto-generated"},
+		{"MIME-Version", "1.0"},
+		{"Content-Type", "text/plain; charset=utf-8"},
+		{"Content-Transfer-Encoding", "quoted-printable"},
 	} {
 		fmt.Fprintf(&b, "%s: %s\r\n", h[0], h[1])
 	}

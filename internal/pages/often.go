@@ -36,9 +36,17 @@ type choice struct{ Value, Words string }
 // Choices are the ways to say how often.
 func (often) Choices() []choice {
 	return []choice{
-		{"day", "every day"}, {"weekday", "every weekday, Monday to Friday"}, {"week", "every week"}, {"month", "on the first of each month"},
-		{"lastday", "on the last day of each month"}, {"hour", "every hour"}, {"cron", "as a cron says"},
-		{"schedule", "when another schedule is over"}, {"file", "when a file arrives"}, {"table", "when a table was written"}, {"webhook", "when a program calls"},
+		{"day", "every day"},
+		{"weekday", "every weekday, Monday to Friday"},
+		{"week", "every week"},
+		{"month", "on the first of each month"},
+		{"lastday", "on the last day of each month"},
+		{"hour", "every hour"},
+		{"cron", "as a cron says"},
+		{"schedule", "when another schedule is over"},
+		{"file", "when a file arrives"},
+		{"table", "when a table was written"},
+		{"webhook", "when a program calls"},
 		{"hand", "by hand only"},
 	}
 }

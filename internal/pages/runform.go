@@ -40,8 +40,11 @@ type moving struct{ Expression, Label string }
 
 // movings are those that a form offers.
 var movings = []moving{
-	{"{{ ds }}", "today"}, {"{{ ds - 1d }}", "yesterday"}, {"{{ ds - 7d }}", "a week ago"},
-	{"{{ month_start }}", "first of this month"}, {"{{ month_start - 1mo }}", "first of last month"},
+	{"{{ ds }}", "today"},
+	{"{{ ds - 1d }}", "yesterday"},
+	{"{{ ds - 7d }}", "a week ago"},
+	{"{{ month_start }}", "first of this month"},
+	{"{{ month_start - 1mo }}", "first of last month"},
 }
 
 // Describes are the ids of what describes the field.

@@ -17,11 +17,15 @@ func TestSplitSQL(t *testing.T) {
 		{"nothing", " \n;; -- only this\n/* and ; this */", nil},
 		{"one", "SELECT 1", []string{"SELECT 1"}},
 		{"several", "SELECT 1; SELECT\n2 ;\n-- end", []string{"SELECT 1", "SELECT\n2"}},
-		{"semicolons inside", "SELECT ';', \"a;b\", `c;d`, $$e;$$, $x$f;$$;$x$, E'\\';' /* ; /* ; */ ; */ -- ;\n; SELECT 2",
-			[]string{"SELECT ';', \"a;b\", `c;d`, $$e;$$, $x$f;$$;$x$, E'\\';'", "SELECT 2"}},
+		{
+			"semicolons inside", "SELECT ';', \"a;b\", `c;d`, $$e;$$, $x$f;$$;$x$, E'\\';' /* ; /* ; */ ; */ -- ;\n; SELECT 2",
+			[]string{"SELECT ';', \"a;b\", `c;d`, $$e;$$, $x$f;$$;$x$, E'\\';'", "SELECT 2"},
+		},
 		{"never closed", "SELECT 'a; SELECT 2", []string{"SELECT 'a; SELECT 2"}},
-		{"definitions", "-- Parameters\ncountry = 'F''R;'\ndays: int = 7  -- how many\nl = [\n1,\n2]\nx=1;y=2\nSELECT a\n = 1",
-			[]string{"country='F''R;'", "days:int=7", "l=[\n1,\n2]", "x=1", "y=2", "SELECT a\n = 1"}},
+		{
+			"definitions", "-- Parameters\ncountry = 'F''R;'\ndays: int = 7  -- how many\nl = [\n1,\n2]\nx=1;y=2\nSELECT a\n = 1",
+			[]string{"country='F''R;'", "days:int=7", "l=[\n1,\n2]", "x=1", "y=2", "SELECT a\n = 1"},
+		},
 		{"text of several lines", "a = 'x\ny'\nSELECT :a", []string{"a='x\ny'", "SELECT :a"}},
 		{"a type with a text", "c: Literal['a=b', 'c'] = 'c'", []string{"c:Literal['a=b', 'c']='c'"}},
 		{"required", "out: str =\nSELECT 1", []string{"out:str=", "SELECT 1"}},
@@ -56,9 +60,24 @@ func TestParseSQL(t *testing.T) {
 		text string
 		want Value
 	}{
-		{"NULL", Null()}, {"true", Bool(true)}, {"False", Bool(false)}, {"7", Int(7)}, {"-7", Int(-7)}, {"+7", Int(7)}, {"007", Int(7)}, {"-0", Int(0)},
-		{"1.5", Float(1.5)}, {"1e3", Float(1000)}, {".5", Float(.5)}, {"''", String("")}, {"'it''s'", String("it's")}, {"'\\n'", String("\\n")},
-		{"'a\r\nb'", String("a\r\nb")}, {"[]", List()}, {"['a,b', 2, /* , */ NULL]", List(String("a,b"), Int(2), Null())}, {"('a')", List(String("a"))},
+		{"NULL", Null()},
+		{"true", Bool(true)},
+		{"False", Bool(false)},
+		{"7", Int(7)},
+		{"-7", Int(-7)},
+		{"+7", Int(7)},
+		{"007", Int(7)},
+		{"-0", Int(0)},
+		{"1.5", Float(1.5)},
+		{"1e3", Float(1000)},
+		{".5", Float(.5)},
+		{"''", String("")},
+		{"'it''s'", String("it's")},
+		{"'\\n'", String("\\n")},
+		{"'a\r\nb'", String("a\r\nb")},
+		{"[]", List()},
+		{"['a,b', 2, /* , */ NULL]", List(String("a,b"), Int(2), Null())},
+		{"('a')", List(String("a"))},
 	} {
 		got, err := ParseSQL(tt.text)
 		if err != nil || !got.Equal(tt.want) {

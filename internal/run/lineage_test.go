@@ -119,7 +119,8 @@ func TestOpenLineage(t *testing.T) {
 	r := run.Run{ID: "06h2r7ep6tjqf8msnkwbffs8v0", Notebook: "users/ann/a.ipynb", State: run.Failed, Reason: "cell 3", Created: time.Unix(1, 0), Started: time.Unix(2, 0), Finished: time.Unix(3, 0)}
 	uses := []run.Use{
 		{Dataset: run.Dataset{Kind: run.Table, Connection: "pg", Name: "public.t"}, Wrote: true},
-		{Dataset: run.Dataset{Kind: run.File, Name: "s3://lake/a/b.csv"}}, {Dataset: run.Dataset{Kind: run.File, Name: "shared/x.csv"}},
+		{Dataset: run.Dataset{Kind: run.File, Name: "s3://lake/a/b.csv"}},
+		{Dataset: run.Dataset{Kind: run.File, Name: "shared/x.csv"}},
 	}
 	events := run.OpenLineage(r, uses, run.OpenLineageConfig{Namespace: "quire", Server: "https://q"})
 	text, err := json.Marshal(events)

@@ -59,7 +59,11 @@ func TestSecretsOfAnAttempt(t *testing.T) {
 			attempt int
 			fence   string
 		}{
-			{ann, 1, a.spec.Fence}, {auth.User{Name: "bob", Pass: true}, 1, a.spec.Fence}, {pass, 1, "guessed"}, {pass, 1, ""}, {pass, 2, a.spec.Fence},
+			{ann, 1, a.spec.Fence},
+			{auth.User{Name: "bob", Pass: true}, 1, a.spec.Fence},
+			{pass, 1, "guessed"},
+			{pass, 1, ""},
+			{pass, 2, a.spec.Fence},
 			{pass, 1, a.spec.Fence},
 		} {
 			values, err := b.SecretsFor(b.ctx, ask.u, a.spec.Run, ask.attempt, ask.fence)

@@ -48,9 +48,7 @@ func (c *crontab) fail(line int, format string, args ...any) {
 	c.faults = append(c.faults, Fault{Line: line, Text: fmt.Sprintf(format, args...)})
 }
 
-var (
-	settingPattern = regexp.MustCompile(`^([A-Za-z_][A-Za-z0-9_]*)\s*=\s*(.*)$`)
-)
+var settingPattern = regexp.MustCompile(`^([A-Za-z_][A-Za-z0-9_]*)\s*=\s*(.*)$`)
 
 func (c *crontab) read(number int, line string, system bool) {
 	if line == "" || line[0] == '#' {

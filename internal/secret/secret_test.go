@@ -114,8 +114,14 @@ func TestBounds(t *testing.T) {
 		name, value string
 		kind        problem.Kind
 	}{
-		{"", "x", problem.Invalid}, {"1a", "x", problem.Invalid}, {"a/b", "x", problem.Invalid}, {"a.b", "x", problem.Invalid}, {strings.Repeat("a", 129), "x", problem.Invalid},
-		{"a", "", problem.Invalid}, {"a", "\xff\xfe", problem.Invalid}, {"a", "x\x00", problem.Invalid},
+		{"", "x", problem.Invalid},
+		{"1a", "x", problem.Invalid},
+		{"a/b", "x", problem.Invalid},
+		{"a.b", "x", problem.Invalid},
+		{strings.Repeat("a", 129), "x", problem.Invalid},
+		{"a", "", problem.Invalid},
+		{"a", "\xff\xfe", problem.Invalid},
+		{"a", "x\x00", problem.Invalid},
 		{"a", strings.Repeat("x", secret.MaxBytes+1), problem.TooLarge},
 	} {
 		if err := s.Set(ctx, ann, "", tt.name, tt.value); !problem.Is(err, tt.kind) {
@@ -178,6 +184,7 @@ func TestRotation(t *testing.T) {
 		t.Errorf("%v, %v", got, err)
 	}
 }
+
 func TestKeyring(t *testing.T) {
 	t.Parallel()
 	a, b := secret.NewKey(), secret.NewKey()

@@ -16,7 +16,8 @@ func TestComments(t *testing.T) {
 		notebook.Object{"author": "Ann <b>", "at": "2026-11-30T08:00:00Z", "text": "Why <script>alert(1)</script>?"},
 		notebook.Object{"author": "Bob", "at": "not a time\"><img>", "text": "and this"},
 		notebook.Object{"author": "Bob", "text": "settled", "resolved": true},
-		"no comment", notebook.Object{"text": int64(3)},
+		"no comment",
+		notebook.Object{"text": int64(3)},
 	}}
 	nb := emptyNotebook()
 	nb.Cells = append(nb.Cells, c)

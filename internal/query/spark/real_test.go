@@ -95,7 +95,8 @@ func rows(t *testing.T, s *spark.Source, session, text string, values map[string
 func playback(t *testing.T) []byte {
 	t.Helper()
 	schema := arrow.NewSchema([]arrow.Field{
-		{Name: "ts", Type: &arrow.TimestampType{Unit: arrow.Nanosecond}}, {Name: "device_type", Type: arrow.BinaryTypes.LargeString},
+		{Name: "ts", Type: &arrow.TimestampType{Unit: arrow.Nanosecond}},
+		{Name: "device_type", Type: arrow.BinaryTypes.LargeString},
 		{Name: "country", Type: &arrow.DictionaryType{IndexType: arrow.PrimitiveTypes.Int8, ValueType: arrow.BinaryTypes.String}},
 		{Name: "seconds", Type: arrow.PrimitiveTypes.Uint32},
 	}, nil)

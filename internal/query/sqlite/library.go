@@ -103,7 +103,9 @@ func openAs(file, how string) (*database, error) {
 // out by.
 func (d *database) harden() error {
 	for _, one := range []struct{ option, on int32 }{
-		{lib.SQLITE_DBCONFIG_DEFENSIVE, 1}, {lib.SQLITE_DBCONFIG_ENABLE_LOAD_EXTENSION, 0}, {lib.SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0},
+		{lib.SQLITE_DBCONFIG_DEFENSIVE, 1},
+		{lib.SQLITE_DBCONFIG_ENABLE_LOAD_EXTENSION, 0},
+		{lib.SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0},
 		{lib.SQLITE_DBCONFIG_DQS_DML, 0}, // "a" is a name, and not a text when there is none
 	} {
 		list := libc.NewVaList(one.on, uintptr(0))
