@@ -74,6 +74,8 @@ func TestBadDefinitions(t *testing.T) {
 		{"a start in a trigger", head + "notebook: a.ipynb\ntriggers:\n- {every: 1h, start_date: 2026-01-01}", "line 5: a trigger has no \"start_date\": it stands at the top of the definition, beside name (line 2): start: 2026-12-01T06:00"},
 		{"an end in a signal", head + "notebook: a.ipynb\ntriggers:\n- {schedule: b, end: 2026-01-01}", "line 5: a trigger has no \"end\": it stands at the top"},
 		{"a cron at the top", head + "notebook: a.ipynb\ntriggers: []\nschedule_interval: \"@daily\"", "line 5: a definition has no \"schedule_interval\": it stands in an entry of triggers (line 4): {cron: \"0 6 * * *\"}"},
+		{"a trigger's other name", head + "when:\n- {every: 1h}\nnotebook: a.ipynb", "line 3: a definition has no \"when\": did you mean triggers?"},
+		{"a step's key at the top", head + "after: [x]\nsteps:\n- {name: x, notebook: x.ipynb}", "line 3: a definition has no \"after\": it stands in a step (line 4): after: [load]"},
 		{"another name", head + "notebook: a.ipynb\ntz: Europe/Berlin", "line 4: a definition has no \"tz\": did you mean timezone?"},
 		{"parameters in a trigger", head + "notebook: a.ipynb\ntriggers:\n- {every: 1h, params: {a: 1}}", "line 5: a trigger has no \"params\": it stands in a step, or at the top beside the one notebook (line 3): parameters: "},
 		{"a count of retries", head + "notebook: a.ipynb\nretries: {count: 3}", "line 4: retries has no \"count\": did you mean notebook?"},
