@@ -475,6 +475,8 @@ func (l *live) again(ctx context.Context) error {
 		l.state, l.reason = stateDead, err.Error()
 		l.status(stateDead, l.reason)
 	} else {
+		// Whoever did not ask for it learns so that the kernel is another one.
+		l.status(stateStarting, "")
 		l.state = stateIdle
 		l.status(stateIdle, "")
 	}

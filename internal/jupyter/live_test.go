@@ -365,6 +365,11 @@ func TestDeathIsTold(t *testing.T) {
 	if err := l.again(t.Context()); err != nil {
 		t.Fatal(err)
 	}
+	// Who did not ask for the restart is told that the kernel is another one.
+	for said := ""; !strings.Contains(said, stateStarting); {
+		status, _ := other.until("status", "")
+		said = string(status.Content)
+	}
 	c.execute("p", "print alive")
 	if h, _ := c.until("stream", "p"); h.text() != "alive\n" {
 		t.Errorf("after the restart: %s", h.Content)

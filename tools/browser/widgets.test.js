@@ -107,10 +107,21 @@ test("widgets live in the editor: from the page to the kernel and back, also for
     for (const m of [{ comm: "x", message: "1" }, { comm: "x", message: "0".repeat(32), data: {} }, { type: "execute_request", code: "1/0" }]) parent.postMessage({ quire: "comm", ...m }, "*");
   });
   // The kernel is another one: what belonged to the old one says so.
+  // The request is on its way for a while, and the old kernel still answers.
+  await page.route("**/restart", async (route) => {
+    await page.evaluate(() => new Promise((resolve) => setTimeout(resolve, 1500)));
+    await route.continue();
+  });
   await page.locator("#cell-read").focus();
-  await page.keyboard.press("0");
-  await page.keyboard.press("0");
+  await until("the two keys to be heard as one word", 60, async () => {
+    const asked = page.waitForRequest("**/restart", { timeout: 5000 }).then(() => true, () => false);
+    await page.keyboard.press("0");
+    await page.keyboard.press("0");
+    return asked;
+  });
   await page.locator("#cell-slide .o-widget", { hasText: "run the cell again" }).waitFor();
+  // The other tab did not ask for it, and knows it as well.
+  await two.locator("#cell-slide .o-widget", { hasText: "run the cell again" }).waitFor();
   // Opened again without any kernel they are as they were left, and say whose they are.
   await two.close();
   for (const s of await quire.api("GET", "/user/me/api/sessions")) await quire.api("DELETE", "/user/me/api/sessions/" + s.id);

@@ -157,8 +157,9 @@ export class Kernels {
     }
     this.state.set("restarting");
     try {
-      k.comms.reset();
       const model = await this.#api.restart(k.id);
+      // Not before: the old kernel would be asked for its widgets once more, and may answer.
+      k.comms.reset();
       k.status.set(model.execution_state as KernelState);
       this.state.set(model.execution_state as KernelState);
       this.reason.set("");

@@ -150,7 +150,7 @@ export class KernelChannel implements KernelPort {
   #status(m: KernelMessage): void {
     const state = stateOf(m);
     if (!state) return;
-    if (state === "restarting" || state === "dead") this.comms.reset();
+    if (state === "starting" || state === "restarting" || state === "dead") this.comms.reset();
     this.reason.set(state === "dead" ? String(m.content["reason"] ?? "") : "");
     this.status.set(state);
   }
