@@ -111,6 +111,9 @@ func (k *kernel) define(source string, p parameter.SQLPart) error {
 
 // statement executes one and shows its result; last is the cell's last one.
 func (k *kernel) statement(ctx context.Context, connection, source string, p parameter.SQLPart, last bool, emit emitter) error {
+	if ctx.Err() != nil {
+		return errInterrupted
+	}
 	text, err := query.ParseText(p.Text)
 	if err != nil {
 		return placedAt(source, p.Start, err)

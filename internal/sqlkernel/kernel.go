@@ -193,6 +193,12 @@ func (k *kernel) info() any {
 
 // answer answers one message of the shell channel.
 func (k *kernel) answer(ctx context.Context, m *wire.Message) {
+	if m.Type() == "execute_request" { // who sees that it is executed can interrupt it
+		cell, cancel := context.WithCancel(ctx)
+		defer cancel()
+		k.setCancel(cancel)
+		ctx = cell
+	}
 	k.publish(m, "status", map[string]string{"execution_state": "busy"})
 	defer k.publish(m, "status", map[string]string{"execution_state": "idle"})
 	switch m.Type() {
@@ -227,6 +233,7 @@ func (k *kernel) execute(ctx context.Context, m *wire.Message) {
 		StopOnError  bool   `json:"stop_on_error"`
 	}{StopOnError: true, StoreHistory: true}
 	if err := m.Decode(&req); err != nil {
+		k.setCancel(nil)
 		k.reply(k.shell, m, errorReply(k.count, problem.WrapAs(problem.Invalid, err, "reading the request")))
 		return
 	}
@@ -236,15 +243,12 @@ func (k *kernel) execute(ctx context.Context, m *wire.Message) {
 		}
 		k.publish(m, "execute_input", map[string]any{"code": req.Code, "execution_count": k.count})
 	}
-	ctx, cancel := context.WithCancel(ctx)
-	k.setCancel(cancel)
 	err := k.cell(ctx, req.Code, func(msgType string, content any) {
 		if !req.Silent {
 			k.publish(m, msgType, content)
 		}
 	})
 	k.setCancel(nil)
-	cancel()
 	if err == nil {
 		k.reply(k.shell, m, map[string]any{"status": "ok", "execution_count": k.count, "user_expressions": map[string]any{}, "payload": []any{}})
 		return

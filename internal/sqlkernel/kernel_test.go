@@ -188,20 +188,22 @@ func TestCells(t *testing.T) {
 func TestInterrupt(t *testing.T) {
 	t.Parallel()
 	k := start(t)
-	e, err := k.Execute(t.Context(), kernel.ExecuteRequest{Code: "SLOW x; SELECT never", StoreHistory: true})
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	defer cancel()
+	e, err := k.Execute(ctx, kernel.ExecuteRequest{Code: "SLOW x; SELECT never", StoreHistory: true})
 	if err != nil {
 		t.Fatal(err)
 	}
 	interrupted := false
 	for {
-		m, err := e.Next(t.Context())
+		m, err := e.Next(ctx)
 		if errors.Is(err, io.EOF) {
 			break
 		}
 		if err != nil {
 			t.Fatal(err)
 		}
-		if m.Type() == "execute_input" {
+		if m.Type() == "status" && strings.Contains(string(m.Content), `"busy"`) && m.ParentHeader.MsgID == e.ID() {
 			// The statement may not be submitted yet: it is not, then, or is and is cancelled.
 			if err := k.Interrupt(t.Context()); err != nil {
 				t.Fatal(err)
@@ -219,7 +221,7 @@ func TestInterrupt(t *testing.T) {
 		t.Errorf("after the interrupt: %s", got)
 	}
 	began := time.Now()
-	if err := k.Shutdown(t.Context(), 30*time.Second); err != nil || time.Since(began) > 20*time.Second {
+	if err := k.Shutdown(t.Context(), 5*time.Minute); err != nil || time.Since(began) > 2*time.Minute {
 		t.Errorf("shutdown: %v after %v", err, time.Since(began))
 	}
 }
