@@ -142,8 +142,11 @@ func TestTimeoutAndCancel(t *testing.T) {
 		if _, err := slow.Cancel(t.Context(), bob, id); !problem.Is(err, problem.Denied) {
 			t.Errorf("bob cancels it: %v", err)
 		}
-		if q, err := slow.Cancel(t.Context(), ann, id); err != nil || q.State != query.Cancelled || !strings.Contains(q.Error.Detail, "ann") {
-			t.Errorf("%s: %+v, %v", q.State, q.Error, err)
+		if _, err := slow.Cancel(t.Context(), ann, id); err != nil {
+			t.Fatal(err)
+		}
+		if q := ended(t, slow, id); q.State != query.Cancelled || !strings.Contains(q.Error.Detail, "ann") {
+			t.Errorf("%s: %+v", q.State, q.Error)
 		}
 	}
 }
@@ -238,7 +241,10 @@ func TestSecretsAreNotKept(t *testing.T) {
 func TestCache(t *testing.T) {
 	t.Parallel()
 	runs := 0
-	g, _ := open(t, query.Limits{}, func(_ context.Context, _ query.Statement, out query.Output) (query.Outcome, error) {
+	g, _ := open(t, query.Limits{}, func(_ context.Context, st query.Statement, out query.Output) (query.Outcome, error) {
+		if st.Text.Verb() == "EXPLAIN" { // of a statement that took long
+			return query.Outcome{}, nil
+		}
 		runs++
 		_, err := out.Write([]byte("rows"))
 		return query.Outcome{Rows: 1}, err

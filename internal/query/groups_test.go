@@ -22,7 +22,9 @@ func TestGroups(t *testing.T) {
 			running <- struct{}{}
 			return waits(ctx, st, out)
 		}
-		last = st
+		if st.Text.Verb() != "EXPLAIN" { // of a statement that took long
+			last = st
+		}
 		_, err := out.Write(make([]byte, 2000))
 		return query.Outcome{Rows: 1}, err
 	}

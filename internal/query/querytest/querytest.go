@@ -278,7 +278,7 @@ func testCancel(t *testing.T, s Subject) {
 	if took := time.Since(stopped); took > 5*time.Second { // in a busy test; bench says how fast it is
 		t.Errorf("it took %v to stop", took)
 	}
-	for range 100 {
+	for range 1500 {
 		if s.Running == nil || s.Running(t) == 0 {
 			return
 		}
