@@ -269,7 +269,7 @@ func (s *Server) installID() (string, error) {
 	data, err := os.ReadFile(file)
 	if errors.Is(err, fs.ErrNotExist) {
 		id := job.NewID()
-		return id, problem.WrapAs(problem.Unavailable, os.WriteFile(file, []byte(id+"\n"), 0o600), "naming this installation")
+		return id, problem.WrapAs(problem.Unavailable, replaceFile(file, id+"\n"), "naming this installation")
 	}
 	return strings.TrimSpace(string(data)), problem.WrapAs(problem.Unavailable, err, "reading this installation's name")
 }

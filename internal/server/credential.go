@@ -59,7 +59,9 @@ func (s *Server) openCredentials(ctx context.Context) error {
 	}
 	if s.cfg.CredentialKey == "" {
 		box.Keys = func() (secret.Keyring, error) { return keyFile(file) }
-		box.Rotated = func(ring secret.Keyring) error { return replaceFile(file, ring.String()) }
+		box.Rotated = func(ring secret.Keyring) error {
+			return problem.Wrap(replaceFile(file, ring.String()), "keeping the key of credentials")
+		}
 	} else {
 		box.Keys = func() (secret.Keyring, error) {
 			text, err := reference(s.cfg.CredentialKey)
@@ -112,7 +114,7 @@ func replaceFile(file, text string) error {
 	if err == nil {
 		err = os.Rename(temporary, file)
 	}
-	return problem.WrapAs(problem.Unavailable, err, "keeping the key of credentials")
+	return problem.WrapAs(problem.Unavailable, err, "writing %s", file)
 }
 
 func writeBeside(file, text string) (string, error) {

@@ -31,11 +31,12 @@ func Local() (Address, error) {
 	return a, problem.WrapAs(problem.Invalid, json.Unmarshal(data, &a), "reading %s", addressFile)
 }
 
-// announce writes the address for commands of the same user to find.
+// announce writes the address for commands of the same user to find: all of it at
+// once, since they look as soon as it is there.
 func (s *Server) announce() error {
 	data, err := json.Marshal(Address{URL: s.URL(), Token: s.token})
 	if err != nil {
 		return err
 	}
-	return problem.WrapAs(problem.Unavailable, os.WriteFile(s.data(addressFile), data, 0o600), "announcing the server")
+	return problem.Wrap(replaceFile(s.data(addressFile), string(data)), "announcing the server")
 }

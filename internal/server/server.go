@@ -331,7 +331,7 @@ func (s *Server) openUser(ctx context.Context) error {
 			s.token = strings.TrimSpace(string(data))
 		case errors.Is(err, fs.ErrNotExist):
 			s.token = auth.NewSecret()
-			err = os.WriteFile(file, []byte(s.token+"\n"), 0o600)
+			err = replaceFile(file, s.token+"\n")
 		}
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return problem.WrapAs(problem.Unavailable, err, "keeping the access token")
