@@ -89,6 +89,8 @@ func Main() int {
 func (k *keeper) run() int {
 	signals := make(chan os.Signal, 64)
 	signal.Notify(signals) // everything: a signal from inside must not end the shim
+	ended := make(chan os.Signal, 1)
+	signal.Notify(ended, syscall.SIGCHLD) // in a channel of its own: however many others come, there is room for one
 	if k.cfg.Confine != nil {
 		if err := k.cfg.Confine.apply(); err != nil {
 			send(k.control, failure(problem.Wrap(err, "isolating the container"))) //nolint:errcheck // the starter may be gone
@@ -97,7 +99,7 @@ func (k *keeper) run() int {
 	}
 	adoptOrphans()
 	k.spawner = newSpawner(k.cfg)
-	out, drained, err := k.pump()
+	out, log, err := k.pump()
 	if err != nil {
 		return exitTrouble
 	}
@@ -119,30 +121,27 @@ func (k *keeper) run() int {
 	send(k.control, reply{Started: true}) //nolint:errcheck // the starter may be gone
 	k.control.Close()
 
-	exit := k.attend(main, status, signals)
+	exit := k.attend(main, status, ended, signals)
 	close(k.ended)
 	k.killRest()
-	select {
-	case <-drained:
-	case <-time.After(2 * time.Second): // somebody outside holds the pipe
-	}
+	log.settle()
 	k.write(exit)
 	return 0
 }
 
 // attend passes signals on, reaps, and stops the main process when it is asked
 // to. It returns how the main process ended.
-func (k *keeper) attend(main int, status <-chan syscall.WaitStatus, signals <-chan os.Signal) compute.Exit {
+func (k *keeper) attend(main int, status <-chan syscall.WaitStatus, ended, signals <-chan os.Signal) compute.Exit {
 	var kill <-chan time.Time
 	stopped, grace := false, time.Duration(0)
 	for {
 		select {
 		case ws := <-status:
 			return k.describe(ws, stopped, grace, kill == nil && stopped)
+		case <-ended:
+			k.reap()
 		case s := <-signals:
-			if s == syscall.SIGCHLD {
-				k.reap()
-			} else if n, ok := s.(syscall.Signal); ok && passedOn(n) {
+			if n, ok := s.(syscall.Signal); ok && passedOn(n) {
 				syscall.Kill(main, n) //nolint:errcheck // it may just have ended
 			}
 		case g := <-k.stop:
@@ -282,27 +281,17 @@ func lookupEnv(env []string, name string) string {
 	return ""
 }
 
-// pump copies what the container writes into the log. The channel is closed
-// when nobody can write any more.
-func (k *keeper) pump() (*os.File, <-chan struct{}, error) {
+// pump copies what the container writes into the log.
+func (k *keeper) pump() (*os.File, *copying, error) {
 	r, w, err := os.Pipe()
 	if err != nil {
 		return nil, nil, err
 	}
-	drained := make(chan struct{})
-	go func() {
-		defer close(drained)
-		defer r.Close()
-		buffer := make([]byte, 32<<10)
-		for {
-			n, err := r.Read(buffer)
-			k.log.write(buffer[:n])
-			if err != nil {
-				return
-			}
-		}
-	}()
-	return w, drained, nil
+	c := newCopying(r, func(data []byte) error {
+		k.log.write(data)
+		return nil
+	})
+	return w, c, nil
 }
 
 // describe says in words and numbers how the main process ended.

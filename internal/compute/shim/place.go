@@ -12,7 +12,9 @@ import (
 	"path/filepath"
 	"reflect"
 	"slices"
+	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"quire/internal/compute"
@@ -204,9 +206,13 @@ func sameSpec(a, b compute.Spec) bool {
 	return errX == nil && errY == nil && (bytes.Equal(x, y) || reflect.DeepEqual(a, b))
 }
 
-// replace writes a file of a container in one piece.
+// written counts the files that replace wrote, for their names.
+var written atomic.Int64
+
+// replace writes a file of a container in one piece. Two at once, also of two
+// processes, do not write into each other's.
 func (p *Place) replace(id, name string, data []byte) error {
-	temporary := filepath.Join(id, name+".new")
+	temporary := filepath.Join(id, name+"."+strconv.Itoa(os.Getpid())+"-"+strconv.FormatInt(written.Add(1), 10)+".new")
 	f, err := p.root.OpenFile(temporary, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
 	if err != nil {
 		return err

@@ -67,7 +67,7 @@ var errStarted = errors.New("the container was started already")
 func (p *Place) start(ctx context.Context, r record) (err error) {
 	id := r.Spec.ID
 	dir := filepath.Join(p.dir, id)
-	files, control, err := p.shimFiles(id)
+	files, control, err := p.shimFiles(ctx, id)
 	defer closeAll(files)
 	if control != nil {
 		defer control.Close()
@@ -151,7 +151,7 @@ func (p *Place) tell(ctx context.Context, control *net.UnixConn, cfg Config) err
 // shimFiles opens what every shim is started with, in the order of the fd
 // constants, and the starter's end of the control connection. The lock comes
 // first: whoever has it is alone with the container's files.
-func (p *Place) shimFiles(id string) (files []*os.File, control *net.UnixConn, err error) {
+func (p *Place) shimFiles(ctx context.Context, id string) (files []*os.File, control *net.UnixConn, err error) {
 	var kept []*os.File // log, result, lock
 	for _, name := range []string{"log", "exit.json", "lock"} {
 		flag := os.O_RDWR | os.O_CREATE
@@ -164,7 +164,7 @@ func (p *Place) shimFiles(id string) (files []*os.File, control *net.UnixConn, e
 		}
 		kept = append(kept, f)
 	}
-	if err := p.takeLock(id, kept[2]); err != nil {
+	if err := p.takeLock(ctx, id, kept[2]); err != nil {
 		return kept, nil, err
 	}
 	listener, err := p.listen(id)
@@ -188,19 +188,40 @@ func (p *Place) shimFiles(id string) (files []*os.File, control *net.UnixConn, e
 	return files, conn.(*net.UnixConn), nil
 }
 
-// takeLock takes a container's lock for its next shim.
-func (p *Place) takeLock(id string, lock *os.File) error {
-	for range 200 { // who looks whether we live holds it for a moment
+// takeLock takes a container's lock for its next shim. Who looks whether we live
+// holds it for a moment; a starter that is gone holds it with the process that was
+// to be the shim, until that finds out.
+func (p *Place) takeLock(ctx context.Context, id string, lock *os.File) error {
+	wait := time.NewTicker(5 * time.Millisecond)
+	defer wait.Stop()
+	for end := time.Now().Add(startTimeout); ; {
 		free := tryLock(lock, true)
 		if p.told(id) {
 			return errStarted // perhaps by the shim of a starter that is gone
 		}
 		if free {
-			return nil
+			return p.names(id, lock)
 		}
-		time.Sleep(5 * time.Millisecond)
+		if time.Now().After(end) {
+			return problem.New(problem.Conflict, "another process starts container %s", id)
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-wait.C:
+		}
 	}
-	return problem.New(problem.Conflict, "another process starts container %s", id)
+}
+
+// names tells whether a container's lock is that at its place: where a start failed
+// meanwhile it was taken away.
+func (p *Place) names(id string, lock *os.File) error {
+	mine, err := lock.Stat()
+	there, errThere := p.root.Stat(filepath.Join(id, "lock"))
+	if err != nil || errThere != nil || !os.SameFile(mine, there) {
+		return problem.New(problem.Conflict, "another process has just failed to start container %s", id)
+	}
+	return nil
 }
 
 // listen makes the shim's socket. Its folder is reached through a descriptor,
@@ -398,60 +419,60 @@ func (p *Place) Exec(ctx context.Context, id string, cmd compute.Command) (compu
 // streams are the pipes of an executed command.
 type streams struct {
 	theirs [3]*os.File
-	ours   []*os.File
-	copies []chan struct{}
+	stdin  *os.File
+	copies []*copying
 }
 
 func newStreams(cmd compute.Command) (*streams, error) {
 	s := &streams{}
-	for i := range s.theirs {
+	for i, to := range []io.Writer{nil, cmd.Stdout, cmd.Stderr} {
 		r, w, err := os.Pipe()
 		if err != nil {
-			closeAll(s.ours)
+			closeAll(s.theirs[:i])
+			s.close()
 			return nil, err
 		}
-		done := make(chan struct{})
 		if i == 0 {
-			s.theirs[0], s.ours = r, append(s.ours, w)
-			go func() {
-				defer close(done)
+			s.theirs[0], s.stdin = r, w
+			go func() { // a reader that never ends is not waited for
 				defer w.Close()
 				if cmd.Stdin != nil {
 					io.Copy(w, cmd.Stdin) //nolint:errcheck // the command need not read all
 				}
 			}()
-			continue // a reader that never ends is not waited for
+			continue
 		}
-		to := cmd.Stdout
-		if i == 2 {
-			to = cmd.Stderr
-		}
-		if to == nil {
-			to = io.Discard
-		}
-		s.theirs[i], s.ours = w, append(s.ours, r)
-		s.copies = append(s.copies, done)
-		go func() {
-			defer close(done)
-			io.Copy(to, r) //nolint:errcheck // the caller's writer fails: the command goes on without
-		}()
+		s.theirs[i] = w
+		s.copies = append(s.copies, newCopying(r, func(data []byte) error {
+			if to == nil || len(data) == 0 {
+				return nil
+			}
+			_, err := to.Write(data) // the caller's writer fails: the command goes on without
+			return err
+		}))
 	}
 	return s, nil
 }
 
-// finish waits until all output is there, or a second when something that the
-// command left behind keeps it open.
+// finish waits until all output is there, but not for what the command left behind
+// and keeps it open.
 func (s *streams) finish() {
-	late := time.After(time.Second)
-	for _, done := range s.copies {
-		select {
-		case <-done:
-		case <-late:
-			closeAll(s.ours)
-			<-done
-		}
+	for _, c := range s.copies {
+		c.settle()
 	}
-	closeAll(s.ours)
+	s.close()
+	for _, c := range s.copies {
+		<-c.done
+	}
+}
+
+func (s *streams) close() {
+	if s.stdin != nil {
+		s.stdin.Close()
+	}
+	for _, c := range s.copies {
+		c.from.Close()
+	}
 }
 
 // Stats asks the shim and the isolation.
