@@ -380,7 +380,7 @@ func (n notebookRoutes) page(w http.ResponseWriter, r *http.Request) error {
 		http.Redirect(w, r, n.rt.URL("/compute/starting")+"?next="+url.QueryEscape(r.URL.RequestURI()), http.StatusSeeOther)
 		return nil
 	}
-	return n.proxy(w, r, p)
+	return n.handOn(w, r, name, p)
 }
 
 // pass hands a request on to the person's notebook server, with that server's
@@ -394,7 +394,29 @@ func (n notebookRoutes) pass(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	return n.proxy(w, r, p)
+	return n.handOn(w, r, name, p)
+}
+
+// endLimit is how long a server that was killed may still take connections.
+const endLimit = 5 * time.Second
+
+// handOn hands a request on to a person's server. What only asks is asked once
+// more where that server was just ending, of the one that comes after it.
+func (n notebookRoutes) handOn(w http.ResponseWriter, r *http.Request, name string, p *personal) error {
+	ctx := r.Context()
+	for deadline := time.Now().Add(endLimit); ; {
+		err := n.proxy(w, r, p)
+		if err == nil || (r.Method != http.MethodGet && r.Method != http.MethodHead) || ctx.Err() != nil || time.Now().After(deadline) {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(lookEvery):
+		}
+		if p, err = n.spawner.ready(ctx, name); err != nil {
+			return err
+		}
+	}
 }
 
 // proxy hands a request on to a server.

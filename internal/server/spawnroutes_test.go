@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -75,17 +76,15 @@ func TestNotebookServersAreOnesOwn(t *testing.T) {
 	}
 }
 
-// TestNotebookServerSeesNoSecretOfThePlatform passes requests on to a server that
-// writes down what it was sent, and tries to act on the browser.
-func TestNotebookServerSeesNoSecretOfThePlatform(t *testing.T) {
-	t.Parallel()
-	b := setup(t)
+// fakeNotebookServer answers where ann's notebook server would, and returns its secret.
+func fakeNotebookServer(t *testing.T, b *bundle, answer http.HandlerFunc) (secret string) {
+	t.Helper()
 	p := b.spawn.of("ann")
 	if err := os.MkdirAll(p.dir, 0o700); err != nil {
 		t.Fatal(err)
 	}
-	own := auth.NewSecret()
-	for name, text := range map[string]string{"token": own + "\n", baseFile: ""} {
+	secret = auth.NewSecret()
+	for name, text := range map[string]string{"token": secret + "\n", baseFile: ""} {
 		if err := os.WriteFile(filepath.Join(p.dir, name), []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
@@ -97,7 +96,47 @@ func TestNotebookServerSeesNoSecretOfThePlatform(t *testing.T) {
 	if info, err := os.Stat(filepath.Join(p.dir, socketFile)); err != nil || info.Mode().Perm() != 0o600 {
 		t.Errorf("the socket is open to others: %v %v", info, err)
 	}
-	fake := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	fake := &http.Server{Handler: answer}
+	served := make(chan error, 1)
+	go func() { served <- fake.Serve(listener) }()
+	t.Cleanup(func() { _ = fake.Close(); <-served })
+	return secret
+}
+
+// TestNotebookServerThatIsEnding: it still takes connections when it was killed
+// already. What only asks is answered by the one that comes after it.
+func TestNotebookServerThatIsEnding(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	var left atomic.Int32
+	fakeNotebookServer(t, b, func(w http.ResponseWriter, r *http.Request) {
+		if !strings.HasSuffix(r.URL.Path, "/api/kernels") {
+			w.WriteHeader(http.StatusNotFound)
+		} else if left.Add(-1) >= 0 {
+			panic(http.ErrAbortHandler)
+		} else {
+			_, _ = io.WriteString(w, "[]")
+		}
+	})
+	ann := map[string]string{"Authorization": "token " + b.token}
+	for _, tt := range []struct {
+		method string
+		ends   int32
+		want   int
+	}{{"GET", 3, http.StatusOK}, {"GET", 0, http.StatusOK}, {"POST", 1, http.StatusServiceUnavailable}} {
+		left.Store(tt.ends)
+		if w := b.do(tt.method, "/user/ann/api/kernels", ann); w.Code != tt.want {
+			t.Errorf("%s, %d times cut off: %d, want %d: %s", tt.method, tt.ends, w.Code, tt.want, w.Body)
+		}
+	}
+}
+
+// TestNotebookServerSeesNoSecretOfThePlatform passes requests on to a server that
+// writes down what it was sent, and tries to act on the browser.
+func TestNotebookServerSeesNoSecretOfThePlatform(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	own := fakeNotebookServer(t, b, func(w http.ResponseWriter, r *http.Request) {
 		if strings.HasSuffix(r.URL.Path, savesPath) {
 			w.WriteHeader(http.StatusNotFound)
 			return
@@ -109,10 +148,7 @@ func TestNotebookServerSeesNoSecretOfThePlatform(t *testing.T) {
 		h.Set("Content-Security-Policy", "default-src 'self'")
 		body, _ := io.ReadAll(r.Body)
 		_ = json.NewEncoder(w).Encode(map[string]any{"header": r.Header, "uri": r.RequestURI, "host": r.Host, "body": string(body)})
-	})}
-	served := make(chan error, 1)
-	go func() { served <- fake.Serve(listener) }()
-	t.Cleanup(func() { _ = fake.Close(); <-served })
+	})
 
 	cookie, _, err := b.sessions.SignIn(t.Context(), b.token)
 	if err != nil {
