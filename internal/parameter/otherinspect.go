@@ -1,6 +1,7 @@
 package parameter
 
 import (
+	"bytes"
 	"regexp"
 	"slices"
 	"strings"
@@ -358,13 +359,10 @@ func (r *otherReader) after(end int) string {
 		if c.start > end+200 {
 			break
 		}
-		between := ""
-		if c.start >= end {
-			between = string(r.code[end:c.start])
-		} else if strings.TrimSpace(string(r.code[c.start:end])) != "" {
+		if c.start < end && len(bytes.TrimSpace(r.code[c.start:end])) > 0 {
 			continue
 		}
-		if strings.Trim(between, " \t;,") != "" {
+		if c.start > end && len(bytes.Trim(r.code[end:c.start], " \t;,")) > 0 {
 			break
 		}
 		marks := "#/*%=<>() \t"
@@ -372,7 +370,7 @@ func (r *otherReader) after(end int) string {
 			marks += "-"
 		}
 		text := strings.Trim(r.src[c.start:c.end], marks)
-		if text, _, _ = strings.Cut(text, "\n"); c.end < end && strings.Contains(string(r.code[c.end:end]), "\n") {
+		if text, _, _ = strings.Cut(text, "\n"); c.end < end && bytes.IndexByte(r.code[c.end:end], '\n') >= 0 {
 			continue
 		}
 		return "# " + text
