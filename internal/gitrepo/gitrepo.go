@@ -115,10 +115,6 @@ func (r Repository) lookUp(ref string) (hash string, err error) {
 		return "", problem.WrapAs(problem.Unavailable, err, "opening the files")
 	}
 	defer files.Close()
-	packed, err := r.packed(files)
-	if err != nil {
-		return "", err
-	}
 	names := []string{"refs/tags/" + ref, "refs/heads/" + ref, "refs/remotes/" + ref}
 	switch {
 	case ref == "HEAD":
@@ -128,12 +124,8 @@ func (r Repository) lookUp(ref string) (hash string, err error) {
 	}
 	for _, name := range names {
 		for range maxSymbolic {
-			text, err := readAtMost(files, r.git+"/"+name, maxRefFile)
-			if err != nil && !errors.Is(err, fs.ErrNotExist) && !isFolder(files, r.git+"/"+name) {
-				return "", problem.WrapAs(problem.Invalid, err, "reading the ref %s of %s", name, r.Path)
-			}
-			if hash = packed[name]; err == nil {
-				hash = strings.TrimSpace(string(text))
+			if hash, err = r.ref(files, name); err != nil {
+				return "", err
 			}
 			next, symbolic := strings.CutPrefix(hash, "ref: ")
 			if !symbolic {
@@ -149,6 +141,20 @@ func (r Repository) lookUp(ref string) (hash string, err error) {
 		}
 	}
 	return "", problem.New(problem.NotFound, "%s has no branch, tag or commit %s", r.Path, ref)
+}
+
+// ref reads one ref, "" when there is none. git may be packing it: then it is in the
+// packed ones before its own file goes, so these are read after that.
+func (r Repository) ref(files *os.Root, name string) (string, error) {
+	text, err := readAtMost(files, r.git+"/"+name, maxRefFile)
+	if err == nil {
+		return strings.TrimSpace(string(text)), nil
+	}
+	if !errors.Is(err, fs.ErrNotExist) && !isFolder(files, r.git+"/"+name) {
+		return "", problem.WrapAs(problem.Invalid, err, "reading the ref %s of %s", name, r.Path)
+	}
+	packed, err := r.packed(files)
+	return packed[name], err
 }
 
 func isFolder(files *os.Root, name string) bool {
@@ -260,7 +266,9 @@ func (r Repository) checkObjects() error {
 	}
 	folders, err := look(r.git + "/objects")
 	for i := 0; i < len(folders) && err == nil; i++ {
-		_, err = look(folders[i])
+		if _, err = look(folders[i]); errors.Is(err, fs.ErrNotExist) {
+			err = nil // git has just packed what was in it
+		}
 	}
 	return err
 }

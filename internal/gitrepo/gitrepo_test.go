@@ -1,10 +1,14 @@
 package gitrepo_test
 
 import (
+	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
+	"sync"
 	"testing"
 
 	"quire/internal/gitrepo"
@@ -19,6 +23,7 @@ func git(t *testing.T, dir string, args ...string) string {
 	cmd := exec.Command("git", args...)
 	cmd.Dir = dir
 	cmd.Env = append(os.Environ(), "GIT_CONFIG_GLOBAL="+os.DevNull, "GIT_CONFIG_NOSYSTEM=1", "HOME="+t.TempDir(),
+		"GIT_CONFIG_COUNT=1", "GIT_CONFIG_KEY_0=maintenance.auto", "GIT_CONFIG_VALUE_0=false", // nothing goes on in the background
 		"GIT_AUTHOR_NAME=a", "GIT_AUTHOR_EMAIL=a@example.org", "GIT_COMMITTER_NAME=a", "GIT_COMMITTER_EMAIL=a@example.org")
 	out, err := cmd.CombinedOutput()
 	if err != nil {
@@ -105,6 +110,39 @@ func TestRefsAndFiles(t *testing.T) {
 	}
 	if repo, _, err := gitrepo.Find(root, "shared/etl/nb", "shared/etl/nb/a.ipynb"); err == nil {
 		t.Errorf("above what may be looked at: %s", repo.Path)
+	}
+}
+
+// TestWhileGitPacks: a branch is found, and objects are read, while git packs both.
+func TestWhileGitPacks(t *testing.T) {
+	t.Parallel()
+	root, dir, _, two := repository(t)
+	repo, within := find(t, root), filepath.Join(dir, ".git")
+	packed := "# pack-refs with: peeled fully-peeled sorted\n"
+	for i := range 100 {
+		name := fmt.Sprintf("refs/heads/b%d", i)
+		write(t, filepath.Join(within, name), two+"\n")
+		packed += two + " " + name + "\n"
+		write(t, filepath.Join(within, "new"), packed)
+		folder := filepath.Join(within, "objects", fmt.Sprintf("f%x", i%16))
+		if err := os.MkdirAll(folder, 0o755); err != nil {
+			t.Fatal(err)
+		}
+		var git sync.WaitGroup
+		git.Go(func() {
+			for range i * 200 { // a little later each time
+				runtime.Gosched()
+			}
+			if err := errors.Join(os.Rename(filepath.Join(within, "new"), filepath.Join(within, "packed-refs")), os.Remove(filepath.Join(within, name))); err != nil {
+				t.Error(err)
+			}
+			_ = os.Remove(folder) // where it is empty
+		})
+		got, err := repo.Resolve(t.Context(), fmt.Sprintf("b%d", i))
+		git.Wait()
+		if err != nil || got != two {
+			t.Fatalf("branch %d is %s (%v), want %s", i, got, err, two)
+		}
 	}
 }
 
