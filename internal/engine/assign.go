@@ -30,6 +30,8 @@ func (r *run) quietly(code string) error {
 			return err
 		case m.ParentHeader.MsgID != ex.ID():
 			r.handle(nil, m)
+		case m.Type() == "status":
+			r.stop.executes()
 		case m.Type() == "execute_reply":
 			var rep reply
 			if err := m.Decode(&rep); err != nil {

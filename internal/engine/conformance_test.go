@@ -24,8 +24,9 @@ type realCase struct {
 	cells    []string // "tag,tag:::source", "md:::text" for markdown
 	req      Request
 	status   Status
-	statuses []string // papermill status of each cell, markers left out
-	exc      any      // metadata.papermill.exception
+	limits   map[int]string // metadata.quire.timeoutSeconds of cells
+	statuses []string       // papermill status of each cell, markers left out
+	exc      any            // metadata.papermill.exception
 	check    func(t *testing.T, res *Result, out *notebook.Notebook)
 }
 
@@ -173,7 +174,7 @@ var ownCases = []realCase{
 		name: "timeout that cannot be interrupted", cells: []string{
 			"1", "import signal, time\nsignal.signal(signal.SIGINT, signal.SIG_IGN)\nwhile True: time.sleep(1)", "2",
 		},
-		req: Request{CellTimeout: 300 * time.Millisecond, InterruptGrace: 300 * time.Millisecond}, status: TimedOut, exc: true,
+		limits: map[int]string{1: "3"}, req: Request{InterruptGrace: 300 * time.Millisecond}, status: TimedOut, exc: true,
 		statuses: []string{done, failed, pending},
 		check: func(t *testing.T, res *Result, _ *notebook.Notebook) {
 			if !strings.Contains(res.Reason, "was killed") {
@@ -342,6 +343,9 @@ func texts(c *notebook.Cell) []string {
 
 func testCase(t *testing.T, kernelName string, tt realCase) {
 	nb := book(kernelName, tt.cells...)
+	for i, seconds := range tt.limits {
+		nb.Cells[i].Metadata["quire"] = notebook.Object{"timeoutSeconds": notebook.Number(seconds)}
+	}
 	res, out, _ := runReal(t, nb, tt.req)
 	if res.Status != tt.status {
 		t.Fatalf("status %s (%s), want %s", res.Status, res.Reason, tt.status)

@@ -37,6 +37,7 @@ func TestRunOnFake(t *testing.T) {
 		{"kernel exits", []string{"print a\nexit 7"}, Request{}, KernelDied, []string{failed}, []string{"a\n", deadEname}, "exited with code 7"},
 		{"kernel is killed", []string{"signal KILL", "print b"}, Request{}, KernelDied, []string{failed, pending}, []string{deadEname}, "SIGKILL"},
 		{"timeout", []string{"sleep 1m"}, Request{CellTimeout: 100 * time.Millisecond}, TimedOut, []string{failed}, []string{"KeyboardInterrupt"}, "timed out after 100ms"},
+		{"timeout before it begins", []string{"sleep 1m"}, Request{CellTimeout: 1, InterruptGrace: time.Minute}, TimedOut, []string{failed}, []string{"KeyboardInterrupt"}, "timed out after 1ns"},
 		{
 			"timeout of a stubborn cell",
 			[]string{"stubborn 1m"},

@@ -57,8 +57,10 @@ const (
 	maxJournalLine = 1 << 30
 )
 
-// lockPatience is how long a run waits for the lock of its journal.
-const lockPatience = 500 * time.Millisecond
+// lockTries is how often the lock of a journal is asked for, once a millisecond: who
+// reads the journal has it, too, for a moment, and so has a program that is just
+// being started by whoever had it.
+const lockTries = 500
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
@@ -96,7 +98,7 @@ func createJournal(path string, run string, cells int, at time.Time) (*journal, 
 // openLocked opens the file of a journal, and holds its lock. Who reads a journal
 // has the lock, too, for as long as that takes, and may take the file away.
 func openLocked(path string) (*os.File, error) {
-	for end := time.Now().Add(lockPatience); ; time.Sleep(time.Millisecond) {
+	for range lockTries {
 		f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
 		if err != nil {
 			return nil, problem.WrapAs(fileKind(err), err, "creating the journal beside the output")
@@ -105,10 +107,21 @@ func openLocked(path string) (*os.File, error) {
 			return f, nil
 		}
 		_ = f.Close()
-		if time.Now().After(end) {
-			return nil, problem.New(problem.Conflict, "another run is writing this notebook now (it holds %s)", path)
-		}
+		time.Sleep(time.Millisecond)
 	}
+	return nil, problem.New(problem.Conflict, "another run is writing this notebook now (it holds %s)", path)
+}
+
+// lockSoon takes the lock of an open journal, and reports false when another one has
+// it for longer than for a moment.
+func lockSoon(f *os.File) bool {
+	for range lockTries {
+		if lockFile(f) {
+			return true
+		}
+		time.Sleep(time.Millisecond)
+	}
+	return false
 }
 
 // names reports whether a path still leads to an open file.

@@ -301,3 +301,27 @@ func TestReadWhileItBegins(t *testing.T) {
 		j.discard()
 	}
 }
+
+// TestReadByTwo: a run that was killed is not taken for a live one because somebody
+// else reads its journal just then, and is recovered all the same.
+func TestReadByTwo(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "out.ipynb")
+	_, err := Run(t.Context(), Request{
+		Source: book("fake", "print a"), OutputPath: path, Output: lostOutput{NewFile(path, FileOptions{})}, Kernels: fakeKernels(t, kerneltest.Options{}),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, _, reader, err := readWithJournal(path, shareLock)
+	if err != nil || reader == nil {
+		t.Fatalf("reading it: %v", err)
+	}
+	if _, rec, err := ReadFile(path); err != nil || rec == nil || rec.Live {
+		t.Errorf("while another one reads it: %+v, %v", rec, err)
+	}
+	time.AfterFunc(20*time.Millisecond, func() { _ = reader.Close() })
+	if rec, err := Recover(path); err != nil || rec == nil || rec.Finished != 1 {
+		t.Errorf("recovered %+v: %v", rec, err)
+	}
+}

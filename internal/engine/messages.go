@@ -84,6 +84,9 @@ func (r *run) handleInput(c *cellState, m *wire.Message) {
 		r.badMessage(m, err)
 		return
 	}
+	if m.ParentHeader.MsgID == r.current {
+		r.stop.executes()
+	}
 	c.timing["iopub.execute_input"] = messageTime(m.Header.Date, m.Received)
 	if content.Count != nil {
 		c.cell.ExecutionCount = content.Count

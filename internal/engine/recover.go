@@ -29,7 +29,7 @@ type Recovery struct {
 // nothing on the disk. The Recovery is nil when there is no journal that belongs
 // to the notebook.
 func ReadFile(path string) (*notebook.Notebook, *Recovery, error) {
-	nb, rec, f, err := readWithJournal(path)
+	nb, rec, f, err := readWithJournal(path, shareLock)
 	if f != nil {
 		_ = f.Close()
 	}
@@ -41,7 +41,7 @@ func ReadFile(path string) (*notebook.Notebook, *Recovery, error) {
 // Recovery is nil when there was nothing to do. A notebook that an engine is
 // writing now is a Conflict.
 func Recover(path string) (*Recovery, error) {
-	nb, rec, f, err := readWithJournal(path)
+	nb, rec, f, err := readWithJournal(path, lockSoon)
 	if f != nil {
 		defer func() { _ = f.Close() }()
 	}
@@ -61,25 +61,19 @@ func Recover(path string) (*Recovery, error) {
 	return rec, os.Remove(rec.Journal)
 }
 
-// readWithJournal reads both. The journal's file is open, and locked unless
+// readWithJournal reads both. The journal's file is open, and locked with lock unless
 // Live; it is given back also when it is left over (rec is nil then).
-func readWithJournal(path string) (*notebook.Notebook, *Recovery, *os.File, error) {
+func readWithJournal(path string, lock func(*os.File) bool) (*notebook.Notebook, *Recovery, *os.File, error) {
 	real := path
 	if p, err := filepath.EvalSymlinks(path); err == nil {
 		real = p
 	}
 	journal := journalName(real)
-	f, err := os.OpenFile(journal, os.O_RDWR, 0)
-	if errors.Is(err, fs.ErrPermission) {
-		f, err = os.Open(journal)
-	}
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+	f, live, err := openJournal(journal, lock)
+	if err != nil {
 		return nil, nil, nil, problem.WrapAs(fileKind(err), err, "reading the journal of %s", path)
 	}
-	rec := &Recovery{Journal: journal, Running: -1}
-	if f != nil {
-		rec.Live = !lockFile(f)
-	}
+	rec := &Recovery{Journal: journal, Running: -1, Live: live}
 	// The notebook is read after the lock is known: an engine that ended in
 	// between has stored it.
 	nb, nerr := readNotebook(path)
@@ -102,6 +96,28 @@ func readWithJournal(path string) (*notebook.Notebook, *Recovery, *os.File, erro
 		markKilled(nb, content, rec)
 	}
 	return nb, rec, f, nil
+}
+
+// openJournal opens a journal to read it, nil when there is none, and takes its lock;
+// live says that a run has that.
+func openJournal(journal string, lock func(*os.File) bool) (f *os.File, live bool, err error) {
+	for range 3 {
+		f, err = os.OpenFile(journal, os.O_RDWR, 0)
+		if errors.Is(err, fs.ErrPermission) {
+			f, err = os.Open(journal)
+		}
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil, false, nil
+		}
+		if err != nil {
+			return nil, false, err
+		}
+		if live = !lock(f); live || names(journal, f) {
+			return f, live, nil
+		}
+		_ = f.Close() // it was taken away meanwhile
+	}
+	return nil, false, nil
 }
 
 func readNotebook(path string) (*notebook.Notebook, error) {

@@ -5,8 +5,6 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
-	"errors"
-	"io/fs"
 	"os"
 	"path/filepath"
 
@@ -46,16 +44,16 @@ func (f *File) leftBehind(ctx context.Context) error {
 func RecoverStore(ctx context.Context, store storage.Store, path, journals string) (*Recovery, error) {
 	dir := storeJournalDir(journals, store.Location(path))
 	name := filepath.Join(dir, "journal")
-	f, err := os.OpenFile(name, os.O_RDWR, 0)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
-	}
+	f, live, err := openJournal(name, lockSoon)
 	if err != nil {
 		return nil, problem.WrapAs(fileKind(err), err, "reading the journal of %s", store.Location(path))
 	}
+	if f == nil {
+		return nil, nil
+	}
 	defer func() { _ = f.Close() }()
-	rec := &Recovery{Journal: name, Running: -1}
-	if rec.Live = !lockFile(f); rec.Live {
+	rec := &Recovery{Journal: name, Running: -1, Live: live}
+	if live {
 		return rec, problem.New(problem.Conflict, "%s is being written by a run now", store.Location(path))
 	}
 	data, info, err := storage.ReadAll(ctx, store, path, maxRecovered)

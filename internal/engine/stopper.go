@@ -15,7 +15,9 @@ const (
 )
 
 // A stopper ends what runs when its time is over or somebody asks: it
-// interrupts the kernel, gives it a moment, and kills it.
+// interrupts the kernel, gives it a moment, and kills it. Kernels do not heed an
+// interrupt that comes before they have begun with a cell: it waits for that, for
+// half of the moment.
 type stopper struct {
 	ctx   context.Context // of the run; kernel start and the first store hang on it
 	grace time.Duration
@@ -24,10 +26,13 @@ type stopper struct {
 	mu      sync.Mutex
 	k       *kernel.Kernel
 	running bool
+	begun   bool // the kernel says that it executes the cell
+	waits   bool // an interrupt, for that
 	cause   string
 	killed  bool
 	limit   *time.Timer
 	last    *time.Timer
+	late    *time.Timer
 }
 
 func newStopper(ctx context.Context, r *run) *stopper {
@@ -49,7 +54,7 @@ func (s *stopper) setKernel(k *kernel.Kernel) {
 func (s *stopper) begin(limit time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.running, s.cause, s.killed = true, "", false
+	s.running, s.begun, s.waits, s.cause, s.killed = true, false, false, "", false
 	if limit > 0 {
 		s.limit = time.AfterFunc(limit, func() { s.end(causeTimeout) })
 	}
@@ -64,12 +69,12 @@ func (s *stopper) finish() (cause string, killed bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.running = false
-	for _, t := range []*time.Timer{s.limit, s.last} {
+	for _, t := range []*time.Timer{s.limit, s.last, s.late} {
 		if t != nil {
 			t.Stop()
 		}
 	}
-	s.limit, s.last = nil, nil
+	s.limit, s.last, s.late = nil, nil, nil
 	return s.cause, s.killed
 }
 
@@ -80,14 +85,38 @@ func (s *stopper) end(cause string) {
 	if !s.running || s.k == nil || s.cause != "" {
 		return
 	}
-	s.cause = cause
+	s.cause, s.waits = cause, true
 	k := s.k
 	s.last = time.AfterFunc(s.grace, func() { s.kill(k) })
-	go func() {
-		ctx, cancel := context.WithTimeout(context.Background(), s.grace)
-		defer cancel()
-		_ = k.Interrupt(ctx) // a kernel that cannot be interrupted is killed
-	}()
+	if s.begun {
+		go s.interrupt()
+		return
+	}
+	s.late = time.AfterFunc(s.grace/2, s.interrupt)
+}
+
+// executes says that the kernel has begun with the cell.
+func (s *stopper) executes() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.begun = true
+	if s.waits {
+		go s.interrupt()
+	}
+}
+
+// interrupt sends the interrupt that waits, if the cell still runs.
+func (s *stopper) interrupt() {
+	s.mu.Lock()
+	k, send := s.k, s.running && s.waits
+	s.waits = false
+	s.mu.Unlock()
+	if !send {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), s.grace)
+	defer cancel()
+	_ = k.Interrupt(ctx) // a kernel that cannot be interrupted is killed
 }
 
 func (s *stopper) kill(k *kernel.Kernel) {
