@@ -113,19 +113,19 @@ func (s spool) result() (res Result, ok bool, err error) {
 }
 
 // alive reports whether the attempt's process lives: whether somebody holds the
-// lock.
+// lock for itself. Those who look share it.
 func (s spool) alive() bool {
 	file, err := os.OpenFile(s.path(lockFile), os.O_RDWR|syscall.O_NOFOLLOW, 0)
 	if err != nil {
 		return false
 	}
 	defer file.Close()
-	return errors.Is(syscall.Flock(int(file.Fd()), syscall.LOCK_EX|syscall.LOCK_NB), syscall.EWOULDBLOCK)
+	return errors.Is(syscall.Flock(int(file.Fd()), syscall.LOCK_SH|syscall.LOCK_NB), syscall.EWOULDBLOCK)
 }
 
-// holdPatience is how long hold waits for a lock that another one has: alive has
-// it, too, for the moment in which it looks.
-const holdPatience = 500 * time.Millisecond
+// holdTries is how often hold asks for a lock that another one has, once a
+// millisecond: alive has it, too, for the moment in which it looks.
+const holdTries = 500
 
 // hold takes the lock for as long as the file stays open. It fails when another
 // attempt's process has it.
@@ -134,15 +134,14 @@ func (s spool) hold() (*os.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	for end := time.Now().Add(holdPatience); ; time.Sleep(time.Millisecond) {
+	for range holdTries {
 		err := syscall.Flock(int(file.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
 		if err == nil || fault.On(fault.LaunchTwice) {
 			return file, nil
 		}
-		if time.Now().After(end) {
-			return nil, errors.Join(problem.New(problem.Conflict, "the attempt in %s runs already", s), file.Close())
-		}
+		time.Sleep(time.Millisecond)
 	}
+	return nil, errors.Join(problem.New(problem.Conflict, "the attempt in %s runs already", s), file.Close())
 }
 
 // askToStop tells the attempt to stop, by the file it watches and a signal.

@@ -1,7 +1,9 @@
 package run
 
 import (
+	"os"
 	"sync"
+	"syscall"
 	"testing"
 
 	"quire/internal/problem"
@@ -33,6 +35,16 @@ func TestLookedAtWhileItStarts(t *testing.T) {
 	}
 	close(done)
 	looking.Wait()
+	// Nor is it taken for alive because two look at it.
+	other, err := os.Open(s.path(lockFile))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer other.Close()
+	if err := syscall.Flock(int(other.Fd()), syscall.LOCK_SH|syscall.LOCK_NB); err != nil || s.alive() {
+		t.Errorf("while another one looks, it lives: %t, %v", s.alive(), err)
+	}
+	_ = other.Close()
 	lock, err := s.hold()
 	if err != nil {
 		t.Fatal(err)

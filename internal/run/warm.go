@@ -185,9 +185,9 @@ func (w *Warm) startOne(ctx context.Context) (*waiter, error) {
 		_ = p.cmd.Wait()
 		close(p.exited)
 	}()
+	_ = out.SetReadDeadline(time.Now().Add(warmStart)) // before what ends it at once
 	stop := context.AfterFunc(ctx, func() { _ = out.SetReadDeadline(time.Now()) })
 	defer stop()
-	_ = out.SetReadDeadline(time.Now().Add(warmStart))
 	if err := p.expect(answerReady); err != nil {
 		p.end()
 		return nil, err
