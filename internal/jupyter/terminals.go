@@ -3,6 +3,7 @@ package jupyter
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"net/http"
 	"os"
 	"os/exec"
@@ -20,6 +21,7 @@ import (
 
 	"quire/internal/api"
 	"quire/internal/problem"
+	"quire/internal/socket"
 )
 
 // Limits of terminals.
@@ -133,8 +135,12 @@ func (t *terminal) run(ended func(*terminal)) {
 func (t *terminal) read() {
 	b := make([]byte, terminalChunk)
 	var cut []byte // the beginning of a character whose end has not come
-	for {
+	for late := 0; ; {
 		n, err := t.pty.Read(b)
+		if errors.Is(err, os.ErrDeadlineExceeded) && late < scrollback { // its last words are there
+			n, err = socket.ReadNow(t.pty, b)
+			late += n
+		}
 		if n > 0 {
 			text := append(cut, b[:n]...)
 			whole := wholeCharacters(text)

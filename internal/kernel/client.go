@@ -34,7 +34,7 @@ type client struct {
 	log      *slog.Logger
 	inbox    *queue
 
-	socks   map[wire.Channel]*socket
+	socks   map[wire.Channel]*link
 	cancel  context.CancelFunc
 	wg      sync.WaitGroup
 	counter atomic.Uint64
@@ -53,8 +53,8 @@ type probe struct {
 	idle  bool          // iopub said idle
 }
 
-// socket is one channel's connection, dialled again when it breaks.
-type socket struct {
+// link is one channel's connection, dialled again when it breaks.
+type link struct {
 	ch      wire.Channel
 	network string
 	addr    string
@@ -69,7 +69,7 @@ func newClient(info connectionInfo, cfg *Config, inbox *queue, session string) *
 	c := &client{
 		codec: wire.NewCodec([]byte(info.Key)), session: session, username: cfg.Username,
 		max: cfg.MaxMessage, log: cfg.Log, inbox: inbox,
-		socks:   make(map[wire.Channel]*socket),
+		socks:   make(map[wire.Channel]*link),
 		waiters: make(map[string]chan *wire.Message),
 		probes:  make(map[string]bool),
 		probed:  make(chan probe, 64),
@@ -78,7 +78,7 @@ func newClient(info connectionInfo, cfg *Config, inbox *queue, session string) *
 		wire.Shell: wire.Dealer, wire.Control: wire.Dealer, wire.Stdin: wire.Dealer, wire.IOPub: wire.Sub,
 	} {
 		network, addr := info.address(ch)
-		c.socks[ch] = &socket{ch: ch, network: network, addr: addr, typ: typ, ready: make(chan struct{})}
+		c.socks[ch] = &link{ch: ch, network: network, addr: addr, typ: typ, ready: make(chan struct{})}
 	}
 	return c
 }
@@ -108,7 +108,7 @@ func (c *client) finish() {
 
 // serve dials, reads until the connection ends, and dials again, until ctx is
 // done.
-func (c *client) serve(ctx context.Context, s *socket) {
+func (c *client) serve(ctx context.Context, s *link) {
 	for ctx.Err() == nil {
 		conn, err := c.dial(ctx, s)
 		if err != nil {
@@ -139,7 +139,7 @@ func sleep(ctx context.Context, d time.Duration) {
 }
 
 // dial connects, however long the kernel takes to bind; it ends with ctx.
-func (c *client) dial(ctx context.Context, s *socket) (*wire.Conn, error) {
+func (c *client) dial(ctx context.Context, s *link) (*wire.Conn, error) {
 	wait := dialFirst
 	var d net.Dialer
 	for {
@@ -160,7 +160,7 @@ func (c *client) dial(ctx context.Context, s *socket) (*wire.Conn, error) {
 	}
 }
 
-func (c *client) shake(ctx context.Context, nc net.Conn, s *socket) (*wire.Conn, error) {
+func (c *client) shake(ctx context.Context, nc net.Conn, s *link) (*wire.Conn, error) {
 	_ = nc.SetDeadline(time.Now().Add(handshakeLimit))
 	stop := context.AfterFunc(ctx, func() { _ = nc.SetDeadline(time.Now()) })
 	defer stop()
@@ -183,21 +183,21 @@ func (c *client) shake(ctx context.Context, nc net.Conn, s *socket) (*wire.Conn,
 	return conn, nc.SetDeadline(time.Time{})
 }
 
-func (s *socket) set(conn *wire.Conn) {
+func (s *link) set(conn *wire.Conn) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.conn = conn
 	close(s.ready)
 }
 
-func (s *socket) clear() {
+func (s *link) clear() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.conn, s.ready = nil, make(chan struct{})
 }
 
 // get returns the connection, waiting for it.
-func (s *socket) get(ctx context.Context, gone <-chan struct{}) (*wire.Conn, error) {
+func (s *link) get(ctx context.Context, gone <-chan struct{}) (*wire.Conn, error) {
 	for {
 		s.mu.Lock()
 		conn, ready := s.conn, s.ready
@@ -215,7 +215,7 @@ func (s *socket) get(ctx context.Context, gone <-chan struct{}) (*wire.Conn, err
 	}
 }
 
-func (c *client) read(s *socket, conn *wire.Conn) error {
+func (c *client) read(s *link, conn *wire.Conn) error {
 	for {
 		frames, err := conn.ReadFrames()
 		if err != nil {

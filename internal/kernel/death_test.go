@@ -6,6 +6,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"quire/internal/problem"
 )
@@ -86,6 +87,28 @@ func TestTailIsBounded(t *testing.T) {
 	_ = w.Close()
 	if got := tl.finish(); len(got) != tailBytes || !strings.HasSuffix(got, "xend") {
 		t.Errorf("%d bytes, %q", len(got), got[max(0, len(got)-10):])
+	}
+}
+
+// TestLastWordsOfAStalledMachine: what a process wrote before its end is read,
+// however late, also where another one holds its pipe.
+func TestLastWordsOfAStalledMachine(t *testing.T) {
+	t.Parallel()
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer w.Close()
+	if _, err := w.WriteString(strings.Repeat("x", 10_000) + " last words"); err != nil {
+		t.Fatal(err)
+	}
+	if err := r.SetReadDeadline(time.Now().Add(-time.Second)); err != nil {
+		t.Fatal(err)
+	}
+	tl := collect(r, nil)
+	<-tl.done
+	if !strings.HasSuffix(string(tl.buf), "x last words") {
+		t.Errorf("%q", tl.buf[max(0, len(tl.buf)-20):])
 	}
 }
 

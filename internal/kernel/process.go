@@ -2,6 +2,7 @@ package kernel
 
 import (
 	"bytes"
+	"errors"
 	"io"
 	"os"
 	"os/exec"
@@ -12,11 +13,16 @@ import (
 	"time"
 
 	"quire/internal/problem"
+	"quire/internal/socket"
 )
 
 // tailBytes is how much of a kernel process's own output is kept for the
 // account of its death.
 const tailBytes = 4 << 10
+
+// pipeBytes is what a pipe holds: what a process has written may be in it when
+// the process has ended.
+const pipeBytes = 64 << 10
 
 // process is a kernel's process, however it was started.
 type process interface {
@@ -164,8 +170,12 @@ func collect(r *os.File, out io.Writer) *tail {
 func (t *tail) read() {
 	defer close(t.done)
 	chunk := make([]byte, 8<<10)
-	for {
+	for late := 0; ; {
 		n, err := t.r.Read(chunk)
+		if errors.Is(err, os.ErrDeadlineExceeded) && late < pipeBytes {
+			n, err = socket.ReadNow(t.r, chunk)
+			late += n
+		}
 		if n > 0 {
 			t.keep(chunk[:n])
 			if t.out != nil {

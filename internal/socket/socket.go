@@ -1,6 +1,7 @@
 // Package socket listens on Unix sockets and connects to them, also where their
 // path is longer than the operating system takes, and where somebody hostile can
-// change the folder that they are in.
+// change the folder that they are in. It also reads to the end what somebody
+// leaves behind who is gone.
 package socket
 
 import (

@@ -8,9 +8,11 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"os"
 	"sync"
 
 	"quire/internal/problem"
+	"quire/internal/socket"
 )
 
 // SocketType is the type of a ZeroMQ socket.
@@ -66,11 +68,23 @@ func NewConn(nc net.Conn, t SocketType, opt Options) (*Conn, error) {
 	if opt.MaxMessage <= 0 {
 		opt.MaxMessage = DefaultMaxMessage
 	}
-	c := &Conn{nc: nc, r: bufio.NewReaderSize(nc, readBuffer), max: opt.MaxMessage}
+	c := &Conn{nc: nc, r: bufio.NewReaderSize(patient{nc}, readBuffer), max: opt.MaxMessage}
 	if err := c.handshake(t, opt); err != nil {
 		return nil, problem.WrapAs(problem.Unavailable, err, "ZeroMQ handshake")
 	}
 	return c, nil
+}
+
+// patient reads a connection. Its deadline cuts off nothing that has come.
+type patient struct{ net.Conn }
+
+// Read implements io.Reader.
+func (p patient) Read(b []byte) (int, error) {
+	n, err := p.Conn.Read(b)
+	if source, ok := p.Conn.(socket.Source); ok && n == 0 && errors.Is(err, os.ErrDeadlineExceeded) {
+		return socket.ReadNow(source, b)
+	}
+	return n, err
 }
 
 // Close closes the connection; a reader is woken with an error.
