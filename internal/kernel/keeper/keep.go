@@ -39,6 +39,10 @@ type Options struct {
 	Ready      func()       // called when it answers; nil is nothing
 }
 
+// lockWait is how long a keeper waits for the end of the one before it. Its
+// server waits for spawnLimit.
+const lockWait = 20 * time.Second
+
 // emptyOrphan is how long a keeper without kernels goes on without an owner.
 const emptyOrphan = time.Minute
 
@@ -80,8 +84,8 @@ func Serve(ctx context.Context, dir string, opt Options) error {
 		return problem.WrapAs(problem.Unavailable, err, "locking the kernels' directory")
 	}
 	defer lock.Close()
-	if err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
-		return problem.New(problem.Exists, "the kernels of %s are kept already", dir)
+	if err := lockAlone(ctx, dir, lock); err != nil {
+		return err
 	}
 	l, err := socket.Listen(filepath.Join(dir, socketFile))
 	if err != nil {
@@ -101,6 +105,32 @@ func Serve(ctx context.Context, dir string, opt Options) error {
 		err = errors.Join(err, gone)
 	}
 	return errors.Join(err, p.end())
+}
+
+// lockAlone takes the lock of a directory. One that answers there keeps it; one
+// that ends, which takes its kernels a while, is waited for.
+func lockAlone(ctx context.Context, dir string, lock *os.File) error {
+	limit := time.NewTimer(lockWait)
+	defer limit.Stop()
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	kept := problem.New(problem.Exists, "the kernels of %s are kept already", dir)
+	for {
+		if syscall.Flock(int(lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB) == nil {
+			return nil
+		}
+		if conn, err := socket.Dial(ctx, filepath.Join(dir, socketFile)); err == nil {
+			_ = conn.Close()
+			return kept
+		}
+		select {
+		case <-tick.C:
+		case <-limit.C:
+			return kept
+		case <-ctx.Done():
+			return problem.Wrap(ctx.Err(), "waiting for the end of the kernels before")
+		}
+	}
 }
 
 func (p *process) accept(ctx context.Context, l net.Listener) {

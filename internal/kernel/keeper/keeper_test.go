@@ -5,7 +5,9 @@ import (
 	"encoding/json"
 	"log/slog"
 	"os"
+	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -14,6 +16,7 @@ import (
 	"quire/internal/kernel"
 	"quire/internal/kernel/kerneltest"
 	"quire/internal/kernel/wire"
+	"quire/internal/problem"
 )
 
 func TestMain(m *testing.M) {
@@ -102,7 +105,11 @@ func TestNextOwnerGoesOn(t *testing.T) {
 	dir, _ := serve(t, Options{})
 	first := owner(t, dir)
 	n := startFake(t, first)
-	execute(t, n, "cell", "print one\nprint two\nsleep 300ms\nprint three\nprint four")
+	pipe := filepath.Join(t.TempDir(), "pipe")
+	if err := syscall.Mkfifo(pipe, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	execute(t, n, "cell", "print one\nprint two\nawait "+pipe+"\nprint three\nprint four")
 	_, one := hear(t, n, 0, "one\n")
 	n.Settle(one, map[string]uint64{"s": one})
 	hear(t, n, one, "two\n") // and not settled
@@ -128,6 +135,9 @@ func TestNextOwnerGoesOn(t *testing.T) {
 	}
 	defer func() { _ = again.Close() }()
 	execute(t, again, "cell", "print five") // the same request: it is not run again
+	if err := os.WriteFile(pipe, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
 	text, last := hear(t, again, one, "four\n")
 	if text != "two\nthree\nfour\n" {
 		t.Errorf("heard %q", text)
@@ -204,7 +214,7 @@ func TestKeeperEnds(t *testing.T) {
 			t.Parallel()
 			opt := Options{}
 			if how == "left" {
-				opt.Orphan = time.Millisecond
+				opt.Orphan = 3 * time.Second // or it ends before somebody comes
 			}
 			dir, ended := serve(t, opt)
 			k := owner(t, dir)
@@ -236,6 +246,46 @@ func TestKeeperEnds(t *testing.T) {
 				t.Errorf("then there is %v, %v", found, err)
 			}
 		})
+	}
+}
+
+// TestKeeperAwaitsTheOneBefore: a directory whose keeper ends just now is free in
+// a moment; one that answers keeps its directory.
+func TestKeeperAwaitsTheOneBefore(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	lock, err := os.Create(filepath.Join(dir, lockFile))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer lock.Close()
+	if err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	ready, ended := make(chan struct{}), make(chan error, 1)
+	go func() { ended <- Serve(ctx, dir, Options{Ready: func() { close(ready) }}) }()
+	early := time.NewTimer(100 * time.Millisecond)
+	defer early.Stop()
+	select {
+	case err := <-ended:
+		t.Fatalf("it did not wait: %v", err)
+	case <-ready:
+		t.Fatal("two have one directory")
+	case <-early.C:
+	}
+	_ = lock.Close()
+	select {
+	case err := <-ended:
+		t.Fatal(err)
+	case <-ready:
+	}
+	if err := Serve(ctx, dir, Options{}); !problem.Is(err, problem.Exists) {
+		t.Errorf("beside one that answers: %v", err)
+	}
+	cancel()
+	if err := <-ended; err != nil {
+		t.Error(err)
 	}
 }
 
