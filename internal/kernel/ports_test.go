@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"sync"
 	"testing"
+	"time"
 
 	"quire/internal/problem"
 )
@@ -54,18 +55,27 @@ func TestPortInUseIsPassedOver(t *testing.T) {
 		t.Error("a port that somebody listens on is given")
 	}
 	_ = l.Close()
-	f, ok := lockPort(dir, addr.Port)
-	if !ok {
-		t.Fatal("a free port is not given")
-	}
+	var f *os.File
+	soon(t, "a free port is given", func() bool { f, ok = lockPort(dir, addr.Port); return ok })
 	if _, again := lockPort(dir, addr.Port); again {
 		t.Error("a held port is given")
 	}
 	_ = f.Close()
-	if f, ok = lockPort(dir, addr.Port); !ok {
-		t.Error("a released port is not given")
-	}
+	soon(t, "a released port is given", func() bool { f, ok = lockPort(dir, addr.Port); return ok })
 	_ = f.Close()
+}
+
+// soon waits for what a process that another test starts holds up: until it
+// executes its program it has our locks and sockets, also those that we close.
+func soon(t *testing.T, what string, holds func() bool) {
+	t.Helper()
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for end := time.Now().Add(time.Minute); !holds(); <-tick.C {
+		if time.Now().After(end) {
+			t.Fatalf("it never came to this: %s", what)
+		}
+	}
 }
 
 func TestRuntimeDirMustBeOurs(t *testing.T) {
@@ -119,12 +129,13 @@ func TestSweep(t *testing.T) {
 		t.Fatal(err)
 	}
 	_ = dead.lock.Close() // as the end of its program does
-	sweep(base)
+	soon(t, "the folder of a dead program goes", func() bool {
+		sweep(base)
+		_, err := os.Stat(dead.path)
+		return os.IsNotExist(err)
+	})
 	if _, err := os.Stat(alive.path); err != nil {
 		t.Errorf("the folder of a living program: %v", err)
-	}
-	if _, err := os.Stat(dead.path); !os.IsNotExist(err) {
-		t.Errorf("the folder of a dead program: %v", err)
 	}
 	if _, err := os.Stat(temporaryOf(dead.path)); !os.IsNotExist(err) {
 		t.Errorf("the temporary files of a dead program: %v", err)
