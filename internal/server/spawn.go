@@ -519,10 +519,12 @@ func (p *personal) stop(ctx context.Context) error {
 		return err
 	}
 	res, err := p.ask(ctx, http.MethodPost, string(base), "/api/shutdown")
-	if err != nil {
+	switch {
+	case err == nil:
+		_ = res.Body.Close()
+	case p.answers(ctx): // else it ended by itself while it was asked
 		return err
 	}
-	_ = res.Body.Close()
 	return p.released(ctx)
 }
 

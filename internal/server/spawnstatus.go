@@ -71,14 +71,24 @@ func (s *spawner) status(ctx context.Context, p *personal) (notebookStatus, erro
 	if err := s.lookAtJob(ctx, p, &st); err != nil {
 		return st, err
 	}
+	runs, err := s.lookAt(ctx, p, &st)
+	if err != nil && ctx.Err() == nil && !p.answers(ctx) {
+		runs, err = false, nil // it ended while it was asked
+	}
+	if err == nil && !runs && st.State == serverStopped {
+		p.underWay(&st)
+	}
+	return st, err
+}
+
+// lookAt asks a server how it is; runs is false, and nothing noted, when there is
+// none that answers.
+func (s *spawner) lookAt(ctx context.Context, p *personal, st *notebookStatus) (runs bool, err error) {
 	if !p.answers(ctx) {
-		if st.State == serverStopped {
-			p.underWay(&st)
-		}
-		return st, nil
+		return false, nil
 	}
 	if err := p.learn(); err != nil {
-		return st, err
+		return false, err
 	}
 	var answer struct {
 		Started      time.Time `json:"started"`
@@ -87,7 +97,7 @@ func (s *spawner) status(ctx context.Context, p *personal) (notebookStatus, erro
 		Kernels      int       `json:"kernels"`
 	}
 	if err := s.get(ctx, p, "/api/status", &answer); err != nil {
-		return st, err
+		return false, err
 	}
 	if st.State != serverStopping {
 		st.State, st.Reason, st.Since = serverReady, "", time.Time{}
@@ -101,7 +111,7 @@ func (s *spawner) status(ctx context.Context, p *personal) (notebookStatus, erro
 	if err := s.get(ctx, p, activityPath, &idle); err == nil { // one of an older Quire does not say
 		st.Idle = &idle
 	}
-	return st, nil
+	return true, nil
 }
 
 // underWay says of a server that does not run and has no container whether it is
