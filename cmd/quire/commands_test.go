@@ -19,7 +19,7 @@ import (
 
 // patience is how long a script waits for something that should be there at
 // once.
-const patience = time.Minute
+const patience = 3 * time.Minute
 
 // commands are what the scripts may use besides testscript's own.
 var commands = map[string]func(ts *testscript.TestScript, neg bool, args []string){

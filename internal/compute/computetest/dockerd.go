@@ -90,7 +90,7 @@ func (d *Docker) Run(binary string) error {
 		return err
 	}
 	go func() { d.ended <- d.daemon.Wait() }()
-	for deadline := time.Now().Add(time.Minute); ; {
+	for deadline := time.Now().Add(3 * time.Minute); ; {
 		resp, err := d.http.Get("http://docker/_ping")
 		if err == nil {
 			resp.Body.Close()
@@ -103,7 +103,7 @@ func (d *Docker) Run(binary string) error {
 		case <-time.After(50 * time.Millisecond):
 		}
 		if time.Now().After(deadline) {
-			return fmt.Errorf("it does not answer within a minute: %w", err)
+			return fmt.Errorf("it does not answer within three minutes: %w", err)
 		}
 	}
 }
@@ -113,7 +113,7 @@ func (d *Docker) Restart() error {
 	d.daemon.Process.Kill() //nolint:errcheck // it may have ended
 	<-d.ended
 	// Its containerd dies of that, and the next daemon must not take it for alive.
-	for deadline := time.Now().Add(10 * time.Second); len(d.processes("/containerd.toml")) > 0 && time.Now().Before(deadline); {
+	for deadline := time.Now().Add(time.Minute); len(d.processes("/containerd.toml")) > 0 && time.Now().Before(deadline); {
 		time.Sleep(10 * time.Millisecond)
 	}
 	os.Remove(d.dir + "/exec/containerd/containerd.pid") //nolint:errcheck // as long as nobody reaps it, it seems to be there
@@ -175,7 +175,7 @@ func removeGroup(group string) error {
 				syscall.Kill(pid, syscall.SIGKILL) //nolint:errcheck // it may just have ended
 			}
 		}
-		for range 100 {
+		for range 1000 {
 			if os.Remove(filepath.Dir(file)) == nil {
 				break
 			}
@@ -196,7 +196,7 @@ func (d *Docker) stop() error {
 		d.daemon.Process.Signal(syscall.SIGTERM) //nolint:errcheck // it may have ended
 		select {
 		case <-d.ended:
-		case <-time.After(30 * time.Second):
+		case <-time.After(3 * time.Minute):
 			failed = errors.New("it does not end; killed")
 			d.daemon.Process.Kill() //nolint:errcheck // the same
 			<-d.ended

@@ -73,7 +73,7 @@ func (p *place) start(t *testing.T, spec compute.Spec) string {
 
 func (p *place) end(t *testing.T, id string) (compute.Exit, string) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
 	defer cancel()
 	exit, err := p.Wait(ctx, id)
 	if err != nil {
@@ -132,16 +132,20 @@ func testMemory(t *testing.T, host *computetest.Docker) {
 func testCPU(t *testing.T, host *computetest.Docker) {
 	p := newPlace(t, host)
 	id := p.start(t, p.spec(compute.Resources{CPUMilli: 200}, "while :; do :; done & while :; do :; done"))
+	began := time.Now()
 	first, err := p.Stats(t.Context(), id)
 	if err != nil {
 		t.Fatal(err)
 	}
 	time.Sleep(2 * time.Second) // it is a rate that is measured
 	second, err := p.Stats(t.Context(), id)
+	for end := began.Add(3 * time.Minute); err == nil && second.Throttled <= first.Throttled && time.Now().Before(end); {
+		second, err = p.Stats(t.Context(), id) // a busy machine may give them less than their limit
+	}
 	if err != nil {
 		t.Fatal(err)
 	}
-	rate := float64(second.CPU-first.CPU) / float64(second.At.Sub(first.At))
+	rate := float64(second.CPU-first.CPU) / float64(time.Since(began)) // a look that a busy machine delays does not make it more
 	if rate > 0.23 || second.Throttled <= first.Throttled {
 		t.Errorf("%.3f processors, throttled %v", rate, second.Throttled-first.Throttled)
 	}
@@ -327,7 +331,7 @@ func testPull(t *testing.T, host *computetest.Docker) {
 		_, err := p.Create(t.Context(), spec)
 		made <- err
 	}()
-	for deadline := time.Now().Add(time.Minute); ; {
+	for deadline := time.Now().Add(3 * time.Minute); ; {
 		s, err := p.Status(t.Context(), spec.ID)
 		if err == nil && s.State == compute.Starting && s.Stage.Name == compute.StagePulling && s.Stage.DoneBytes > 0 {
 			if s.Stage.TotalBytes != registry.Layer || s.Stage.DoneBytes > registry.Layer/2 || !strings.HasPrefix(s.Stage.Text, "pulling the image: ") {

@@ -76,7 +76,7 @@ func (in *inside) spec(r compute.Resources, argv ...string) compute.Spec {
 // run runs a container to its end and returns that and its log.
 func (in *inside) run(t testing.TB, spec compute.Spec) (compute.Exit, string) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()
 	if _, err := in.Create(ctx, spec); err != nil {
 		t.Fatal(err)
@@ -130,12 +130,13 @@ func TestMemoryLimit(t *testing.T) {
 	if exit.PeakMemoryBytes > 64*compute.MiB || exit.PeakMemoryBytes < 60*compute.MiB {
 		t.Errorf("peak %d", exit.PeakMemoryBytes)
 	}
-	// Its own time: how long it waits for a processor is another's doing.
-	limit := time.Second
+	// Its own time: how long it waits for a processor is another's doing. Here it
+	// takes a tenth of a second, and more where the kernel looks for pages to give back.
+	limit := 5 * time.Second
 	if os.Getenv("QUIRE_TEST_EMULATED") != "" {
 		limit *= 3 // what runs here is many times slower
 	}
-	if stats.CPU <= 0 || stats.CPU > limit || took > time.Minute {
+	if stats.CPU <= 0 || stats.CPU > limit || took > 3*time.Minute {
 		t.Errorf("it took %v, %v of processor", took, stats.CPU)
 	}
 	if err := os.WriteFile(filepath.Join(in.work, "done"), nil, 0o644); err != nil {
@@ -339,6 +340,21 @@ func counted(t testing.TB, dir string) map[string]int {
 	}
 }
 
+// more names what there is more of than before, but for the few threads and
+// descriptors that are the runtime's own.
+func more(before, after map[string]int) (names []string) {
+	for name, n := range after {
+		slack := 0
+		if name == "threads" || name == "descriptors" {
+			slack = 10
+		}
+		if n > before[name]+slack {
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
 // TestNothingLeaks launches many containers, one after another.
 func TestNothingLeaks(t *testing.T) {
 	needRoot(t)
@@ -371,23 +387,14 @@ func TestNothingLeaks(t *testing.T) {
 		one(i)
 	}
 	took := time.Since(began)
-	var after map[string]int
-	for range 100 { // the kernel lets go of devices and processes a little later
-		after = counted(t, in.dir)
-		if after["loops"] == 0 && after["children"] <= before["children"] && countGoroutines() <= goroutines+2 {
-			break
-		}
+	after := counted(t, in.dir)
+	// The kernel lets go of devices and processes a little later.
+	for end := began.Add(took + time.Minute); (len(more(before, after)) > 0 || countGoroutines() > goroutines+2) && time.Now().Before(end); after = counted(t, in.dir) {
 		time.Sleep(20 * time.Millisecond)
 	}
 	t.Logf("%d launches in %v; before %v and %d goroutines, after %v and %d", launches, took, before, goroutines, after, countGoroutines())
-	for name, n := range after {
-		slack := 0
-		if name == "threads" || name == "descriptors" {
-			slack = 4 // the runtime's own
-		}
-		if n > before[name]+slack {
-			t.Errorf("%s: %d before, %d after", name, before[name], n)
-		}
+	for _, name := range more(before, after) {
+		t.Errorf("%s: %d before, %d after", name, before[name], after[name])
 	}
 	if now := countGoroutines(); now > goroutines+2 {
 		t.Errorf("%d goroutines before, %d after", goroutines, now)
