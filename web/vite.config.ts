@@ -16,5 +16,5 @@ export default defineConfig({
     cssTarget: ["chrome123", "firefox120", "safari17.5"],
     rollupOptions: { input: ["src/main.tsx", "src/view.ts"] },
   },
-  test: { include: ["src/**/*.test.{ts,tsx}"], environment: "happy-dom" },
+  test: { include: ["src/**/*.test.{ts,tsx}"], environment: "happy-dom", testTimeout: 60_000, hookTimeout: 60_000 },
 });

@@ -1,10 +1,31 @@
 // The form beside the cell of the parameters: it changes the cell, and the cell
 // changes it.
 import { useEffect, useState } from "preact/hooks";
+import type * as Y from "yjs";
 import type { ParameterField } from "../api/platform.ts";
 import type { Cell } from "../notebook/document.ts";
 import { replaceText, structure } from "../notebook/edits.ts";
 import { useEditor } from "./hooks.ts";
+
+const changes = new WeakMap<Y.Text, Promise<void>>();
+
+/**
+ * Has the server write a value into a text, one after the other. What was typed while
+ * it answered stays: it is asked again, with that.
+ */
+export function assign(text: Y.Text, ask: (source: string) => Promise<{ source: string }>): Promise<void> {
+  const done = (changes.get(text) ?? Promise.resolve()).then(async () => {
+    for (;;) {
+      const before = text.toJSON();
+      const { source } = await ask(before);
+      if (text.toJSON() !== before) continue;
+      replaceText(text, source, structure);
+      return;
+    }
+  });
+  changes.set(text, done.catch(() => undefined));
+  return done;
+}
 
 export function ParameterForm({ cell }: { cell: Cell }) {
   const ed = useEditor();
@@ -22,7 +43,7 @@ export function ParameterForm({ cell }: { cell: Cell }) {
   const change = (name: string, value: string) => {
     const text = ed.nb.text(cell.key);
     if (!text) return;
-    ed.attempt(`${name} was not changed`, ed.platform.assign(text.toJSON(), ed.nb.language, name, value).then((r) => replaceText(text, r.source, structure)));
+    ed.attempt(`${name} was not changed`, assign(text, (source) => ed.platform.assign(source, ed.nb.language, name, value)));
   };
   if (!fields) return null;
   return (

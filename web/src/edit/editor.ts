@@ -98,7 +98,8 @@ export class Editor {
   #widgetsTooLarge = false;
   #saveTimer: ReturnType<typeof setTimeout> | undefined;
   #unsaved = false;
-  #saving = false;
+  #saving: Promise<void> | null = null;
+  #next: Promise<void> | null = null;
   #noticeID = 0;
   readonly #stops: (() => void)[] = [];
 
@@ -224,17 +225,26 @@ export class Editor {
   }
 
   /** Saves now; the file has everything of this moment when it returns. */
-  async saveNow(): Promise<void> {
+  saveNow(): Promise<void> {
+    if (!this.#saving) {
+      this.#saving = this.#saveOnce().finally(() => { this.#saving = null; });
+      return this.#saving;
+    }
+    if (!this.#unsaved) return this.#saving;
+    // What is being saved lacks the last edits: once more after it, for all who ask.
+    this.#next ??= this.#saving.catch(() => undefined).then(() => {
+      this.#next = null;
+      return this.saveNow();
+    });
+    return this.#next;
+  }
+
+  async #saveOnce(): Promise<void> {
     clearTimeout(this.#saveTimer);
     if (this.room.connection.now !== "open") {
       this.save.set(this.#unsaved ? { kind: "offline" } : this.save.now);
       throw new Error("there is no connection to the server: your edits are kept on this device");
     }
-    if (this.#saving) {
-      this.#later();
-      return;
-    }
-    this.#saving = true;
     this.save.set({ kind: "saving" });
     await this.#journal?.flush().catch(() => undefined);
     const mark = this.#journal?.mark() ?? 0;
@@ -252,8 +262,6 @@ export class Editor {
         this.save.set({ kind: "offline" });
       }
       throw err;
-    } finally {
-      this.#saving = false;
     }
   }
 

@@ -27,6 +27,7 @@ export class Kernels {
   #starting: Promise<KernelChannel> | null = null;
   #stops: (() => void)[] = [];
   #order: Promise<unknown> = Promise.resolve();
+  #turn: Promise<unknown> = Promise.resolve();
 
   /** The arrived of a room waits until the server has what was typed. */
   constructor(api: JupyterAPI, nb: NotebookDocument, arrived: (atMostMs: number) => Promise<void>) {
@@ -50,23 +51,36 @@ export class Kernels {
     return title ?? (own["name"] === name && typeof own["display_name"] === "string" ? own["display_name"] : name);
   }
 
+  /**
+   * What finds, starts, changes or ends the kernel goes one after the other: who
+   * would run a cell meanwhile waits for what comes of it.
+   */
+  #inTurn<T>(what: () => Promise<T>): Promise<T> {
+    const done = this.#turn.then(what);
+    this.#turn = done.catch(() => undefined);
+    return done;
+  }
+
   /** Finds the kernel that already runs for this notebook. */
-  async find(path: string): Promise<void> {
-    const [specs, sessions] = await Promise.all([this.#api.specs(), this.#api.sessions()]);
-    this.specs.set(specs);
-    const mine = sessions.find((s) => s.path === path && s.kernel);
-    if (mine) this.#attach(mine);
+  find(path: string): Promise<void> {
+    return this.#inTurn(async () => {
+      const [specs, sessions] = await Promise.all([this.#api.specs(), this.#api.sessions()]);
+      this.specs.set(specs);
+      const mine = sessions.find((s) => s.path === path && s.kernel);
+      if (mine) this.#attach(mine);
+    });
   }
 
   /** The running kernel, which is started when there is none. */
   async ready(): Promise<KernelChannel> {
     const now = this.channel.now;
     if (now) return now;
-    this.#starting ??= this.#start().finally(() => (this.#starting = null));
+    this.#starting ??= this.#inTurn(() => this.#start()).finally(() => (this.#starting = null));
     return this.#starting;
   }
 
   async #start(): Promise<KernelChannel> {
+    if (this.channel.now) return this.channel.now; // it was found, or changed
     this.state.set("starting");
     this.name.set(this.wanted());
     try {
@@ -125,15 +139,22 @@ export class Kernels {
     this.channel.set(null);
   }
 
-  async change(name: string): Promise<void> {
+  change(name: string): Promise<void> {
+    return this.#inTurn(() => this.#change(name));
+  }
+
+  async #change(name: string): Promise<void> {
     const session = this.#session;
+    this.#detach();
     this.state.set("starting");
     this.name.set(name);
-    if (session) {
-      this.#detach();
-      this.#attach(await this.#api.changeKernel(session.id, name));
-    } else {
-      this.#attach(await this.#api.startSession(name));
+    try {
+      this.#attach(session ? await this.#api.changeKernel(session.id, name) : await this.#api.startSession(name));
+    } catch (err) {
+      // The one before may still be there; when it is not, its connection says so.
+      if (session) this.#attach(session);
+      else this.state.set("none");
+      throw err;
     }
     const spec = this.specs.now?.kernelspecs[name]?.spec;
     if (!spec) return;
@@ -164,7 +185,10 @@ export class Kernels {
       this.state.set(model.execution_state as KernelState);
       this.reason.set("");
     } catch (err) {
-      if (!(err instanceof ApiError) || err.status !== 404) throw err;
+      if (!(err instanceof ApiError) || err.status !== 404) {
+        if (this.channel.now === k) this.state.set(k.status.now);
+        throw err;
+      }
       // The kernel is gone with its server: a new one.
       this.#detach();
       this.#session = null;
@@ -172,12 +196,14 @@ export class Kernels {
     }
   }
 
-  async shutdown(): Promise<void> {
-    const session = this.#session;
-    this.#detach();
-    this.#session = null;
-    this.state.set("none");
-    if (session) await this.#api.endSession(session.id);
+  shutdown(): Promise<void> {
+    return this.#inTurn(async () => {
+      const session = this.#session;
+      this.#detach();
+      this.#session = null;
+      this.state.set("none");
+      if (session) await this.#api.endSession(session.id);
+    });
   }
 
   /** Asks the server to run cells, in their order. It returns when they are accepted. */

@@ -71,7 +71,7 @@ export class Journal {
 
   /** Notes a change; it is on the disk within moments. */
   add(update: Uint8Array, texts: Readonly<Record<string, string>>): void {
-    this.#waiting.push({ room: this.#room, session: this.#session, tab: this.#tab, at: Date.now(), update, texts });
+    this.#waiting.push({ room: this.#room, session: this.#session, tab: this.#tab, at: this.#moment(), update, texts });
     this.#timer ??= setTimeout(() => void this.flush(), 250);
   }
 
@@ -93,7 +93,15 @@ export class Journal {
 
   /** Marks everything until now, so that it can be forgotten when the server has it. */
   mark(): number {
-    return Date.now();
+    return this.#moment();
+  }
+
+  #last = 0;
+
+  /** The time, and never the same twice: what comes after a mark is later than it. */
+  #moment(): number {
+    this.#last = Math.max(Date.now(), this.#last + 1);
+    return this.#last;
   }
 
   /** Forgets this tab's changes until a mark. */

@@ -50,6 +50,8 @@ export class Room {
   readonly #options: RoomOptions;
   #socket: WebSocket | null = null;
   #tries = 0;
+  /** Counts the connections that were begun: what an earlier one brings is late. */
+  #begun = 0;
   #retry: ReturnType<typeof setTimeout> | undefined;
   #stopped = false;
   #saveID = 0;
@@ -148,11 +150,14 @@ export class Room {
 
   async #connect(): Promise<void> {
     if (this.#stopped) return;
+    clearTimeout(this.#retry);
+    const begun = ++this.#begun;
     if (this.connection.now !== "connecting" && !this.synced.now) this.connection.set("connecting");
     let known: DocumentSession;
     try {
       known = await this.#options.open();
     } catch (err) {
+      if (this.#stopped || begun !== this.#begun) return;
       const status = (err as { status?: number }).status ?? 0;
       const words = err instanceof Error ? err.message : String(err);
       if (status === 404 || (status === 403 && !this.synced.now)) {
@@ -162,7 +167,7 @@ export class Room {
       this.#again(words);
       return;
     }
-    if (this.#stopped) return;
+    if (this.#stopped || begun !== this.#begun) return;
     if (this.session && known.sessionId !== this.session) {
       this.end.set({ kind: "history" });
       return;
@@ -175,9 +180,12 @@ export class Room {
   #open(): void {
     const url = this.#options.socketURL(this.name, this.session);
     const socket = this.#options.socket?.(url) ?? new WebSocket(url);
+    const before = this.#socket;
     this.#socket = socket;
+    before?.close();
     socket.binaryType = "arraybuffer";
     socket.onopen = () => {
+      if (socket !== this.#socket) return;
       this.#tries = 0;
       this.trouble.set(null);
       this.#ask(socket);
