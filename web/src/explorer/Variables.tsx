@@ -40,14 +40,19 @@ function List({ kernel, list: ask, table }: Asked & { kernel: KernelPort }) {
   const [failed, setFailed] = useState("");
   const [filter, setFilter] = useState("");
   const [open, setOpen] = useState<{ name: string; output: DataOutput } | null>(null);
-  const asking = useRef(false);
+  const asking = useRef(false), again = useRef(false);
   const read = useCallback(() => {
+    // An answer that is on its way may be from before the cell that ended now.
+    again.current = asking.current;
     if (asking.current) return;
     asking.current = true;
     ask(kernel).then(
       (found) => { setList(found); setFailed(""); },
       (err: unknown) => { setFailed(err instanceof Error ? err.message : String(err)); },
-    ).finally(() => { asking.current = false; });
+    ).finally(() => {
+      asking.current = false;
+      if (again.current) read();
+    });
   }, [kernel, ask]);
   useEffect(() => {
     if (kernel.state() === "idle") read();
@@ -55,7 +60,8 @@ function List({ kernel, list: ask, table }: Asked & { kernel: KernelPort }) {
     let ran = kernel.state() !== "idle";
     return kernel.listen((m) => {
       if (m.header.msg_type === "execute_input" && !isListing(m.content["code"])) ran = true;
-      if (m.header.msg_type === "status" && m.content["execution_state"] === "restarting") setList([]);
+      // The kernel is another one: it has none of them.
+      if (m.header.msg_type === "status" && (m.content["execution_state"] === "starting" || m.content["execution_state"] === "restarting")) setList([]);
       if (ran && m.header.msg_type === "status" && m.content["execution_state"] === "idle") {
         ran = false;
         read();

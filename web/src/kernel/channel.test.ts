@@ -5,7 +5,9 @@ const status = (execution_state: string, msg_type: string) => stateOf({ content:
 
 test("a kernel is busy with code, and not with what is asked while somebody types", () => {
   expect(status("busy", "execute_request")).toBe("busy");
-  expect(status("busy", "kernel_info_request")).toBe("busy");
+  expect(status("busy", "comm_msg")).toBe("busy");
+  expect(status("busy", "kernel_info_request")).toBeNull();
+  expect(status("idle", "kernel_info_request")).toBe("idle");
   expect(status("busy", "complete_request")).toBeNull();
   expect(status("busy", "inspect_request")).toBeNull();
   expect(status("idle", "complete_request")).toBe("idle");

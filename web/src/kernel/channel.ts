@@ -163,8 +163,8 @@ export class KernelChannel implements KernelPort {
   }
 }
 
-/** What a kernel is asked while somebody types. */
-const questions: ReadonlySet<string> = new Set(["complete_request", "inspect_request", "is_complete_request"]);
+/** What a kernel is asked while somebody types, and when a page connects to it. */
+const questions: ReadonlySet<string> = new Set(["complete_request", "inspect_request", "is_complete_request", "kernel_info_request", "comm_info_request"]);
 
 /**
  * The state that a status message tells; null when it tells none. A kernel that
