@@ -1,11 +1,11 @@
 // What a person does on the pages, done in a browser: every test ends with no
 // complaint of the browser, nothing asked of another host, and no script error.
 import assert from "node:assert/strict";
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { after, before, test } from "node:test";
-import { axe, startBrowser, startQuire, until, watched } from "./quire.js";
+import { axe, remove, sent, startBrowser, startQuire, until, watched } from "./quire.js";
 import { notebook, code, text } from "./notebooks.js";
 
 let quire, browser, gates;
@@ -17,15 +17,16 @@ before(async () => {
 after(async () => {
   await browser?.close();
   const how = await quire?.stop();
-  rmSync(gates, { recursive: true, force: true });
+  remove(gates);
   if (how) assert.equal(how.code, 0, "quire up ends with 0 on SIGTERM: " + JSON.stringify(how));
 });
 
 // signedIn gives a test a page of its own, and looks at its faults at the end.
 // A page that is refused with one of the statuses named is no fault.
 function signedIn(name, body, options = {}) {
-  test(name, { timeout: 120_000 }, async () => {
+  test(name, { timeout: 300_000 }, async () => {
     const { context, page, faults } = await watched(browser, quire.base);
+    page.setDefaultTimeout(90_000);
     try {
       await page.goto(quire.signIn);
       await body(page, faults);
@@ -92,8 +93,10 @@ signedIn("the listing is sorted and filtered", async (page) => {
   const names = () => page.locator(".s-files .s-name a").allInnerTexts();
   assert.deepEqual(await names(), ["apple.txt", "quiet.ipynb", "zebra.txt"]);
   await page.getByRole("link", { name: "Size" }).click();
+  await page.waitForURL("**sort=size**");
   assert.equal((await names())[0], "apple.txt", "the largest stands first");
   await page.getByRole("link", { name: "Modified" }).click();
+  await page.waitForURL("**sort=modified**");
   assert.deepEqual(await names(), ["quiet.ipynb", "apple.txt", "zebra.txt"]);
   await page.getByPlaceholder("Filter by name").fill("zeb");
   await page.keyboard.press("Enter");
@@ -103,6 +106,7 @@ signedIn("the listing is sorted and filtered", async (page) => {
   await page.getByRole("button", { name: "Filter" }).click();
   await page.getByText("Nothing here fits the filter").waitFor();
   await page.getByRole("link", { name: "Show everything" }).click();
+  await page.waitForURL((url) => !url.search.includes("filter=zeb"));
   assert.equal((await names()).length, 3);
 });
 
@@ -126,15 +130,15 @@ signedIn("a folder and a notebook are made, renamed, duplicated, deleted and bro
   await page.keyboard.press("Escape");
   assert.equal(await page.locator("details[open]").count(), 0, "Escape closes the menu");
   await page.getByLabel("More for second.ipynb").click();
-  await page.getByRole("button", { name: "Duplicate" }).click();
+  await sent(page, () => page.getByRole("button", { name: "Duplicate" }).click());
   await page.goto(quire.base + "/view/users/me/made");
   assert.equal(await page.locator(".s-files tbody tr").count(), 2);
   await page.getByLabel("More for second.ipynb").click();
-  await page.getByRole("button", { name: "Delete" }).click();
+  await sent(page, () => page.getByRole("button", { name: "Delete" }).click());
   await page.goto(quire.base + "/view/users/me/made");
   assert.equal(await page.locator(".s-files tbody tr").count(), 1);
   await page.goto(quire.base + "/trash/users/me");
-  await page.getByLabel("Restore users/me/made/second.ipynb").click();
+  await sent(page, () => page.getByLabel("Restore users/me/made/second.ipynb").click());
   await page.goto(quire.base + "/view/users/me/made");
   assert.equal(await page.locator(".s-files tbody tr").count(), 2);
 });
@@ -157,7 +161,7 @@ signedIn("a notebook page: outline, hidden code, links to cells, downloads, a cl
   assert.ok(!(await source.isVisible()), "the code is hidden");
   await page.getByLabel("Hide code").uncheck();
   await page.locator(".q-gutter a").last().click();
-  assert.match(page.url(), /#cell-/);
+  await page.waitForURL(/#cell-/);
   await page.locator("summary", { hasText: "Download" }).click();
   const [file] = await Promise.all([page.waitForEvent("download"), page.getByRole("link", { name: "Script (.py)" }).click()]);
   assert.equal(file.suggestedFilename(), "viewer_gallery.py");
@@ -177,13 +181,13 @@ signedIn("a run fills its page cell by cell, without a reload", async (page) => 
   const address = page.url();
   await page.evaluate(() => { window.same = true; });
   for (let n = 1; n <= 3; n++) {
-    await page.locator("#run-progress", { hasText: "is running" }).waitFor({ timeout: 30_000 });
+    await page.locator("#run-progress", { hasText: "is running" }).waitFor();
     assert.equal(await page.getByText(`cell ${n} is through`).count(), 0, "nothing of a cell that waits");
     gate1.open(n);
-    await page.getByText(`cell ${n} is through`).waitFor({ timeout: 30_000 });
+    await page.getByText(`cell ${n} is through`).waitFor();
   }
-  await page.locator("#run-head .s-state", { hasText: "Succeeded" }).waitFor({ timeout: 30_000 });
-  await until("the live marks to go", 10, async () => (await page.locator("#run-head[data-live]").count()) === 0);
+  await page.locator("#run-head .s-state", { hasText: "Succeeded" }).waitFor();
+  await until("the live marks to go", 60, async () => (await page.locator("#run-head[data-live]").count()) === 0);
   assert.equal(await page.evaluate(() => window.same), true, "the page was not loaded again");
   assert.equal(page.url(), address);
   await page.reload();
@@ -197,18 +201,56 @@ signedIn("a run fills its page cell by cell, without a reload", async (page) => 
   await page.locator(".s-last", { hasText: "Succeeded" }).waitFor();
 });
 
+signedIn("an answer that comes late does not put in what was before", async (page) => {
+  await quire.save("late.ipynb", gated(2));
+  const gate1 = gate("late-");
+  await page.goto(quire.base + "/run/users/me/late.ipynb?p.gates=" + encodeURIComponent(gate1.at));
+  // The first answer that the page gets of how the run is stays on its way, past the end.
+  let answered, letGo;
+  const held = new Promise((resolve) => { answered = resolve; }), end = new Promise((resolve) => { letGo = resolve; });
+  let first = true, others = 0;
+  await page.route(/\/runs\/[^/]+(\/cells\/\d+)?$/, async (route) => {
+    if (route.request().resourceType() !== "fetch") return route.fallback();
+    const mine = first;
+    first = false;
+    const response = await route.fetch();
+    if (mine) {
+      answered();
+      await end;
+    }
+    await route.fulfill({ response });
+    if (!mine && !route.request().url().includes("/cells/")) others++;
+  });
+  await page.getByRole("button", { name: "Run", exact: true }).click();
+  await page.waitForURL("**/runs/*");
+  await held;
+  for (const n of [1, 2]) gate1.open(n);
+  const id = new URL(page.url()).pathname.split("/").at(-1);
+  await until("the run to end", 120, async () => (await quire.api("GET", "/api/runs/" + id)).state === "succeeded");
+  const moment = () => page.evaluate(() => new Promise((resolve) => setTimeout(resolve, 300))); // for what an answer puts in
+  await until("another answer", 5, () => others > 0).catch(() => {}); // there is none before the first
+  await moment();
+  const there = page.waitForEvent("requestfinished", (r) => r.resourceType() === "fetch");
+  letGo();
+  await there;
+  await moment();
+  await page.locator("#run-head .s-state", { hasText: "Succeeded" }).waitFor();
+  for (const n of [1, 2]) await page.getByText(`cell ${n} is through`).waitFor();
+  await until("the live marks to go", 60, async () => (await page.locator("#run-head[data-live]").count()) === 0);
+});
+
 signedIn("a run that fails says why and leads to the cell", async (page) => {
   await quire.save("fails.ipynb", gated(1, '\n{"us": 1}["fr"]'));
   const gate1 = gate("fail-");
   gate1.open(1);
   await page.goto(quire.base + "/run/users/me/fails.ipynb?p.gates=" + encodeURIComponent(gate1.at));
   await page.getByRole("button", { name: "Run", exact: true }).click();
-  await page.locator("#run-head .s-state", { hasText: "Failed" }).waitFor({ timeout: 60_000 });
+  await page.locator("#run-head .s-state", { hasText: "Failed" }).waitFor();
   assert.match(await page.locator("#run-head .s-reason").innerText(), /KeyError.*fr/);
   await page.getByRole("link", { name: /Jump to the error/ }).click();
-  const cell = page.locator(new URL(page.url()).hash);
-  assert.match(await cell.getAttribute("aria-label"), /failed/);
-  assert.ok(await cell.getByText("KeyError").first().isVisible(), "the message is seen without a click");
+  await page.waitForURL(/#./);
+  const cell = page.locator(new URL(page.url()).hash + "[aria-label*=failed]");
+  await cell.getByText("KeyError").first().waitFor(); // the message is seen without a click
   await cell.locator("summary", { hasText: "Traceback" }).click();
   await page.goto(quire.base + "/runs?state=failed");
   await page.locator(".s-runs", { hasText: "KeyError" }).waitFor();
@@ -239,16 +281,16 @@ signedIn("a statement is written, run, cancelled, and says where it is wrong", a
   assert.match(await page.getByLabel("Statement").inputValue(), /nothing_like_it/, "what was typed is kept");
   await write("SELECT count(*) FROM range(100000000000) a, range(100000) b WHERE a.range % 7 = b.range % 11");
   await page.getByRole("button", { name: "Cancel" }).click();
-  await page.getByRole("status").getByText("Cancelled").waitFor({ timeout: 60_000 });
+  await page.getByRole("status").getByText("Cancelled").waitFor();
 });
 
 signedIn("a run is cancelled", async (page) => {
   await quire.save("waits.ipynb", gated(1));
   await page.goto(quire.base + "/run/users/me/waits.ipynb?p.gates=" + encodeURIComponent(gate("never-").at));
   await page.getByRole("button", { name: "Run", exact: true }).click();
-  await page.locator("#run-progress", { hasText: "is running" }).waitFor({ timeout: 30_000 });
+  await page.locator("#run-progress", { hasText: "is running" }).waitFor();
   await page.getByRole("button", { name: "Cancel" }).click();
-  await page.locator("#run-head .s-state", { hasText: "Cancelled" }).waitFor({ timeout: 60_000 });
+  await page.locator("#run-head .s-state", { hasText: "Cancelled" }).waitFor();
 });
 
 signedIn("versions are compared and restored", async (page) => {
@@ -260,7 +302,7 @@ signedIn("versions are compared and restored", async (page) => {
   const changed = await page.locator("main").innerText();
   assert.ok(changed.includes("'old'") && changed.includes("'new'"), changed);
   await page.goto(quire.base + "/versions/users/me/kept.ipynb");
-  await page.getByLabel("Restore version 1").click();
+  await sent(page, () => page.getByLabel("Restore version 1").click());
   await page.goto(quire.base + "/view/users/me/kept.ipynb");
   assert.match(await page.locator(".q-source").innerText(), /old/);
   await page.goto(quire.base + "/versions/users/me/kept.ipynb");
@@ -269,7 +311,7 @@ signedIn("versions are compared and restored", async (page) => {
 
 signedIn("search leads to the cell, discover to the notebook", async (page) => {
   await quire.save("findme.ipynb", notebook([text("# Nothing"), { ...code("xylophone_total = 1"), id: "the-cell" }]));
-  await until("the search to know a saved notebook", 20, async () => {
+  await until("the search to know a saved notebook", 60, async () => {
     await page.goto(quire.base + "/");
     await page.getByRole("searchbox", { name: "Search notebooks" }).fill("xylophone_total");
     await page.keyboard.press("Enter");
@@ -278,8 +320,8 @@ signedIn("search leads to the cell, discover to the notebook", async (page) => {
   });
   assert.ok((await page.locator(".s-hits mark").count()) > 0, "what was found is marked");
   await page.locator(".s-hits a").first().click();
-  assert.equal(new URL(page.url()).hash, "#cell-the-cell");
-  assert.ok(await page.locator("#cell-the-cell").isVisible());
+  await page.waitForURL("**#cell-the-cell");
+  await page.locator("#cell-the-cell").waitFor();
   await page.getByRole("link", { name: "Discover" }).click();
   await page.getByRole("link", { name: "Playback, aggregated" }).click();
   await page.waitForURL("**/playback_agg.ipynb");
@@ -302,7 +344,7 @@ signedIn("from the listing to a finished run with the keyboard alone", async (pa
   assert.notEqual(ring, "none", "the focus is seen");
   await page.keyboard.press("Enter");
   await page.waitForURL("**/runs/*");
-  await page.locator("#run-head .s-state", { hasText: "Succeeded" }).waitFor({ timeout: 60_000 });
+  await page.locator("#run-head .s-state", { hasText: "Succeeded" }).waitFor();
   await page.getByText("by key 42").waitFor();
 });
 
@@ -411,7 +453,7 @@ const filled = (target, ids) => target.replace(/RUN|QUERY|WRONG|TEMPLATE|FIRE/g,
 // What the colours of a page can break: in the other scheme it is the same page.
 const ofColours = ["color-contrast", "link-in-text-block"];
 
-test("every page is fit for everybody, light and dark, 1280 and 390 wide", { timeout: 480_000 }, async (t) => {
+test("every page is fit for everybody, light and dark, 1280 and 390 wide", { timeout: 1_200_000 }, async (t) => {
   const id = await prepared();
   const { context, page, faults } = await watched(browser, quire.base, { reducedMotion: "reduce" });
   await page.goto(quire.signIn);
@@ -453,7 +495,7 @@ test("the watch sees a planted fault of each kind", async () => {
   const seen = async (what, plant, pattern) => {
     faults.length = 0;
     await page.evaluate(plant);
-    await until(what + " to be seen", 10, () => faults.some((f) => pattern.test(f)));
+    await until(what + " to be seen", 60, () => faults.some((f) => pattern.test(f)));
   };
   await seen("a script error", () => { setTimeout(() => { throw new Error("planted"); }); }, /script error.*planted/);
   await seen("an inline script", () => { const s = document.createElement("script"); s.textContent = "1"; document.body.append(s); }, /Content Security Policy/);

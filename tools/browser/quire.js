@@ -17,6 +17,11 @@ const axeSource = readFileSync(require.resolve("axe-core/axe.min.js"), "utf8");
 const flags = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
   "--disable-background-networking", "--disable-component-update", "--disable-sync"];
 
+// remove takes a folder away, in which something that ends may still write.
+export function remove(dir) {
+  rmSync(dir, { recursive: true, force: true, maxRetries: 50, retryDelay: 100 });
+}
+
 // startQuire runs "quire up" on a free port with data of its own, and says where.
 export async function startQuire(options = {}) {
   const data = mkdtempSync(path.join(tmpdir(), "quire-browser-"));
@@ -57,7 +62,7 @@ export async function startQuire(options = {}) {
     } finally { // a server that goes on would hold the test's process for ever
       child.kill("SIGTERM");
       await ended;
-      rmSync(data, { recursive: true, force: true });
+      remove(data);
     }
     return { ...await ended, log };
   };
@@ -147,7 +152,26 @@ export async function axe(page, rules) {
 // connected waits until JupyterLab's page is connected to its kernel. Before that
 // it shows "idle" for a moment, and forgets without a word what it is told to run.
 export function connected(kernels) {
-  return until("JupyterLab to be connected to a kernel", 40, async () => (await kernels()).some((k) => k.connections > 0));
+  return until("JupyterLab to be connected to a kernel", 90, async () => (await kernels()).some((k) => k.connections > 0));
+}
+
+// twice presses a key twice, as fast as a person does who means both as one word: also
+// while the page is busy, and does not answer the first yet.
+export async function twice(page, key) {
+  const cdp = await page.context().newCDPSession(page);
+  const code = /\d/.test(key) ? "Digit" + key : "Key" + key.toUpperCase();
+  const send = (type, text) => cdp.send("Input.dispatchKeyEvent", { type, key, code, windowsVirtualKeyCode: key.toUpperCase().charCodeAt(0), ...(text ? { text } : {}) });
+  await Promise.all([send("keyDown", key), send("keyUp"), send("keyDown", key), send("keyUp")]);
+  await cdp.detach();
+}
+
+// sent does what sends a form, and returns when the page that answers is there: who
+// goes elsewhere before may take the request back.
+export async function sent(page, act) {
+  const there = page.waitForEvent("load");
+  there.catch(() => {}); // act says what is wrong
+  await act();
+  await there;
 }
 
 // until waits for a condition on the side of the test, and says what it waited for.

@@ -146,6 +146,7 @@ function follow(run, since) {
   }
   async function page(url) {
     const answer = await fetch(url);
+    if (answer.status >= 500) throw new Error("the server is away"); // it is asked for again
     return answer.ok ? new DOMParser().parseFromString(await answer.text(), "text/html") : null;
   }
   // all brings the whole page up to date: its head, and cells that are new.
@@ -174,19 +175,22 @@ function follow(run, since) {
     paint();
     tick();
   }
-  async function load() {
-    timer = 0;
+  async function look() {
     if (!notebook) return;
+    let behind = stale;
     try {
-      if (stale) { stale = false; wanted.clear(); await all(); }
+      if (behind) { stale = false; wanted.clear(); await all(); behind = false; }
       for (const index of [...wanted]) {
         wanted.delete(index);
-        const fresh = await page(root + "/runs/" + run + "/cells/" + index);
+        const fresh = await page(root + "/runs/" + run + "/cells/" + index).catch((err) => { wanted.add(index); throw err; });
         if (fresh && !swap(fresh.querySelector("section"))) { stale = true; later(); }
       }
-    } catch { later(); }
+    } catch { stale ||= behind; later(2000); }
   }
-  function later() { if (!timer) timer = setTimeout(load, 300); }
+  // One look after the other: an answer that comes late would put in what was before.
+  let looks = Promise.resolve();
+  function load() { timer = 0; return looks = looks.then(look); }
+  function later(ms = 300) { if (!timer) timer = setTimeout(load, ms); }
 
   const stream = new EventSource(root + "/api/runs/" + run + "/events");
   stream.onmessage = (message) => {
