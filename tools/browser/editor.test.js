@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { mkdirSync } from "node:fs";
 import { after, before, test } from "node:test";
 import path from "node:path";
-import { axe, startBrowser, startQuire, until, watched } from "./quire.js";
+import { axe, startBrowser, startQuire, twice, until, watched } from "./quire.js";
 
 const shots = process.env.QUIRE_SCREENSHOTS;
 const wait = { timeout: 60000 };
@@ -35,6 +35,18 @@ async function open(name, options = {}) {
   await w.page.goto(quire.base + "/edit/users/me/" + name);
   await w.page.waitForSelector(".e-cell");
   return w;
+}
+
+// kept says, in the page, whether its device has an edit with those words on its disk.
+async function kept(words) {
+  const done = (request) => new Promise((resolve, reject) => { request.onsuccess = () => resolve(request.result); request.onerror = () => reject(request.error); });
+  for (const { name } of await indexedDB.databases()) {
+    const db = await done(indexedDB.open(name));
+    const all = db.objectStoreNames.contains("edits") ? await done(db.transaction("edits").objectStore("edits").getAll()) : [];
+    db.close();
+    if (all.some((e) => Object.values(e.texts).some((text) => text.includes(words)))) return true;
+  }
+  return false;
 }
 
 const cell = (page, id) => page.locator("#cell-" + id);
@@ -121,7 +133,7 @@ test("two people converge, one of them offline; a tab that dies offline loses no
   await two.page.locator(".e-banner", { hasText: "Reconnecting" }).waitFor();
   await type(two.page, "b", " before the crash");
   await two.page.locator("[data-save=offline]").waitFor();
-  await two.page.evaluate(() => new Promise((resolve) => setTimeout(resolve, 600))); // the journal's own pace
+  await until("the edit to be kept on this device", 60, () => two.page.evaluate(kept, "before the crash"));
   await two.page.close({ runBeforeUnload: false });
   await two.context.setOffline(false);
   const again = await two.context.newPage();
@@ -149,8 +161,7 @@ test("by keyboard alone: insert, write, run, move, convert, delete, undo, find, 
   await page.locator(".e-outputs", { hasText: "typed" }).waitFor();
   await page.keyboard.press("Alt+ArrowUp");
   await becomes(["x = 20", "print('typed')", "x + 1"]);
-  await page.keyboard.press("d");
-  await page.keyboard.press("d");
+  await twice(page, "d");
   await becomes(["x = 20", "x + 1"]);
   await page.keyboard.press("z");
   await becomes(["x = 20", "print('typed')", "x + 1"]);
@@ -189,7 +200,7 @@ test("by keyboard alone: insert, write, run, move, convert, delete, undo, find, 
   await context.close();
 });
 
-test("a notebook of the shared folder is edited and run, and what somebody else saves is merged", { timeout: 120000 }, async () => {
+test("a notebook of the shared folder is edited and run, and what somebody else saves is merged", { timeout: 240000 }, async () => {
   const { context, page, faults } = await watched(browser, quire.base, { viewport: { width: 1280, height: 860 } });
   page.setDefaultTimeout(60000);
   await page.goto(quire.signIn);
@@ -206,7 +217,7 @@ test("a notebook of the shared folder is edited and run, and what somebody else 
   await page.locator(".e-outputs", { hasText: "in shared" }).waitFor();
   await page.locator("[data-save=saved]").waitFor();
   const there = async () => JSON.parse(await (await page.request.get(quire.base + "/files/shared/Untitled.ipynb")).text());
-  const nb = await until("the file to have it", 30, async () => { const now = await there(); return now.cells[0].outputs?.length ? now : null; });
+  const nb = await until("the file to have it", 60, async () => { const now = await there(); return now.cells[0].outputs?.length ? now : null; });
   // Somebody else adds a cell, by the platform and not by this notebook server.
   nb.cells.push({ cell_type: "markdown", id: "theirs", metadata: {}, source: "Written by somebody else" });
   await page.evaluate(async (text) => {
@@ -224,7 +235,7 @@ test("a notebook of the shared folder is edited and run, and what somebody else 
   await context.close();
 });
 
-test("the notebook server is restarted with more memory, from the editor", { timeout: 120000 }, async (t) => {
+test("the notebook server is restarted with more memory, from the editor", { timeout: 240000 }, async (t) => {
   const before = await quire.api("GET", "/api/users/me/server");
   if (!before.contained) return t.skip("notebook servers have no containers here");
   await save("larger.ipynb", code("a", "x = 1; print('ran')"));
@@ -254,7 +265,7 @@ test("the notebook server is restarted with more memory, from the editor", { tim
   await context.close();
 });
 
-test("a key goes where the key before it said, with no frame between them", { timeout: 120000 }, async () => {
+test("a key goes where the key before it said, with no frame between them", { timeout: 240000 }, async () => {
   await save("fast.ipynb", code("a", "x = 1"));
   const { context, page, faults } = await open("fast.ipynb");
   await page.locator("#cell-a:focus").waitFor();
@@ -278,13 +289,13 @@ test("a key goes where the key before it said, with no frame between them", { ti
   await context.close();
 });
 
-test("cells are dragged, several carets write, an SQL cell says where it asks, find is found again", { timeout: 120000 }, async () => {
+test("cells are dragged, several carets write, an SQL cell says where it asks, find is found again", { timeout: 240000 }, async () => {
   await save("mouse.ipynb", code("a", "first = 1"), code("b", "second = 2\nsecond"), code("c", "%%sql -o plays\nSELECT 1"));
   const { context, page, faults } = await open("mouse.ipynb");
   const order = () => page.evaluate(() => [...document.querySelectorAll(".e-cell")].map((e) => e.id));
   await page.hover("#cell-a");
   await cell(page, "a").locator(".e-handle").dragTo(cell(page, "c"), { targetPosition: { x: 200, y: (await cell(page, "c").boundingBox()).height - 4 } });
-  await until("the first cell to be the last", 30, async () => (await order()).join() === "cell-b,cell-c,cell-a");
+  await until("the first cell to be the last", 60, async () => (await order()).join() === "cell-b,cell-c,cell-a");
   assert.equal(await page.locator(".e-cell").last().getAttribute("aria-label"), "Cell 3, code, not run");
 
   await cell(page, "b").locator(".e-static").click();
@@ -292,7 +303,7 @@ test("cells are dragged, several carets write, an SQL cell says where it asks, f
   await page.keyboard.press("Control+d"); // the word, then its next occurrence
   await page.keyboard.press("Control+d");
   await page.keyboard.type("both");
-  await until("both words to be written", 30, async () => /both = 2\s*both/.test(await cell(page, "b").locator(".cm-content").innerText()));
+  await until("both words to be written", 60, async () => /both = 2\s*both/.test(await cell(page, "b").locator(".cm-content").innerText()));
   await page.keyboard.press("Escape");
 
   await cell(page, "c").getByLabel("Source").selectOption("local");

@@ -3,12 +3,12 @@
 // kernel that dies.
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { createInterface } from "node:readline";
 import { test } from "node:test";
-import { startBrowser, until, watched } from "./quire.js";
+import { remove, startBrowser, until, watched } from "./quire.js";
 
 const lab = process.env.QUIRE_TEST_LAB;
 if (!lab) throw new Error("QUIRE_TEST_LAB is not set: run tools/test-env.sh and read build/testenv/env.sh");
@@ -42,7 +42,7 @@ async function startNotebook() {
   const stop = async () => {
     child.kill("SIGTERM");
     const code = await ended;
-    rmSync(home, { recursive: true, force: true });
+    remove(home);
     return { code, log };
   };
   if (!first.startsWith("http://")) {
@@ -58,14 +58,14 @@ const command = async (page, menu, item) => {
   await page.click(`.lm-Menu-itemLabel:text-is("${item}")`);
 };
 
-test("JupyterLab works on a notebook server", { timeout: 240000 }, async () => {
+test("JupyterLab works on a notebook server", { timeout: 600000 }, async () => {
   const browser = await startBrowser();
   let server;
   try {
     server = await startNotebook();
     const url = new URL(server.first);
     const { page, faults } = await watched(browser, url.origin, { viewport: { width: 1280, height: 860 } });
-    page.setDefaultTimeout(40000);
+    page.setDefaultTimeout(90000);
     // Before it has asked for a session JupyterLab itself drops what is to be run.
     const session = page.waitForResponse((r) => r.request().method() === "POST" && r.url().includes("/api/sessions"));
     await page.goto(url.origin + "/user/me/lab/tree/first.ipynb" + url.search);
@@ -97,18 +97,20 @@ test("JupyterLab works on a notebook server", { timeout: 240000 }, async () => {
     await outputs(page, 5).filter({ hasText: "8" }).waitFor();
 
     await page.keyboard.press("Control+s");
-    await until("the saved notebook", 20, () => server.read("first.ipynb").cells[3]?.outputs?.[0]?.data?.["text/plain"] !== undefined);
+    await until("the saved notebook", 90, () => server.read("first.ipynb").cells[3]?.outputs?.[0]?.data?.["text/plain"] !== undefined);
     assert.deepEqual(server.read("first.ipynb").cells[0].outputs[0].text, ["hello from quire\n"]);
 
     await command(page, "File", "Rename Notebook…");
     await page.fill(".jp-Dialog input", "second.ipynb");
     await page.keyboard.press("Enter");
-    await until("the renamed file", 20, () => existsSync(path.join(server.dir, "second.ipynb")) && !existsSync(path.join(server.dir, "first.ipynb")));
+    await until("the renamed file", 90, () => existsSync(path.join(server.dir, "second.ipynb")) && !existsSync(path.join(server.dir, "first.ipynb")));
     await page.locator(".lm-TabBar-tabLabel", { hasText: "second.ipynb" }).first().waitFor();
 
     await command(page, "Kernel", "Restart Kernel…");
+    const restarted = page.waitForResponse((r) => r.url().includes("/restart"));
     await page.click(".jp-Dialog button.jp-mod-warn");
     await page.locator(".jp-Dialog").waitFor({ state: "detached" });
+    await restarted; // before that it is still shown as idle
     await page.waitForSelector(".jp-Notebook-ExecutionIndicator[data-status=idle]");
     await page.locator(".jp-Notebook .jp-CodeCell").nth(3).locator(".jp-InputPrompt").click();
     await page.keyboard.press("Shift+Enter");
@@ -121,18 +123,17 @@ test("JupyterLab works on a notebook server", { timeout: 240000 }, async () => {
     await page.keyboard.press("Shift+Enter");
     await page.locator("body").getByText(/killed by signal 9 \(SIGKILL\)/).first().waitFor();
     await page.keyboard.press("Escape");
-    for (const fault of faults.splice(0)) assert.match(fault, /Canceled future|dead|disposed|Connection lost, reconnecting in 0 seconds|404.*first.ipynb.checkpoints/i, fault); // its own words on rename, restart and death
+    for (const fault of faults.splice(0)) assert.match(fault, /Canceled future|dead|disposed|Connection lost, reconnecting in \d+ seconds|404.*first.ipynb.checkpoints/i, fault); // its own words on rename, restart and death
 
     await command(page, "File", "Save Notebook"); // or the page asks whether to leave
-    await until("the saved death", 20, () => JSON.stringify(server.read("second.ipynb")).includes("KernelDied"));
-    await until("a saved page", 20, async () => (await page.locator(".lm-TabBar-tab.jp-mod-dirty").count()) === 0);
+    await until("the saved death", 90, () => JSON.stringify(server.read("second.ipynb")).includes("KernelDied"));
+    await until("a saved page", 90, async () => (await page.locator(".lm-TabBar-tab.jp-mod-dirty").count()) === 0);
     await page.goto(url.origin + "/user/me/lab?reset");
     await page.waitForSelector(".jp-LauncherCard");
     await page.locator(".jp-LauncherCard", { hasText: "Terminal" }).click();
     await page.waitForSelector(".jp-Terminal-body .xterm-screen");
     await page.click(".jp-Terminal-body");
-    await until("a prompt", 20, async () => { await page.keyboard.type("echo made > made.txt\n"); await page.waitForTimeout(500); return existsSync(path.join(server.dir, "made.txt")); });
-    assert.equal(readFileSync(path.join(server.dir, "made.txt"), "utf8"), "made\n");
+    await until("a prompt", 90, async () => { await page.keyboard.type("echo made > made.txt\n"); await page.waitForTimeout(500); return existsSync(path.join(server.dir, "made.txt")) && readFileSync(path.join(server.dir, "made.txt"), "utf8") === "made\n"; });
     assert.deepEqual(faults.filter((f) => !/GL Driver Message|task queue exceeded/.test(f)), []); // the terminal draws with WebGL, without a GPU, and says when the machine is slow
   } finally {
     await browser.close();

@@ -26,9 +26,9 @@ const named = () => {
   return (at.getAttribute("aria-label") ?? (by && document.getElementById(by)?.textContent) ?? at.labels?.[0]?.textContent ?? at.textContent ?? "").replace(/\s+/g, " ").trim();
 };
 
-test("a newcomer's way, without a mouse", { timeout: 300_000 }, async (t) => {
+test("a newcomer's way, without a mouse", { timeout: 600_000 }, async (t) => {
   const { context, page, faults } = await watched(browser, quire.base, { viewport: { width: 1280, height: 900 } });
-  page.setDefaultTimeout(60_000);
+  page.setDefaultTimeout(120_000);
   let tabs = 0, step = 0;
   const begun = Date.now();
   const shot = (name) => {

@@ -14,14 +14,14 @@ const notebook = {
   metadata: { kernelspec: { name: "python3", display_name: "Python 3", language: "python" } }, nbformat: 4, nbformat_minor: 5,
 };
 
-test("a notebook's page opens it in JupyterLab", { timeout: 240000 }, async () => {
+test("a notebook's page opens it in JupyterLab", { timeout: 480000 }, async () => {
   const browser = await startBrowser();
   let quire;
   try {
     quire = await startQuire();
     await quire.save("deep/first.ipynb", JSON.stringify(notebook));
     const { page, faults } = await watched(browser, quire.base, { viewport: { width: 1280, height: 860 } });
-    page.setDefaultTimeout(40000);
+    page.setDefaultTimeout(90000);
     await page.goto(quire.signIn);
     await page.goto(quire.base + "/view/users/me/deep/first.ipynb");
     await page.click('a:text-is("Open in JupyterLab")');
@@ -33,7 +33,7 @@ test("a notebook's page opens it in JupyterLab", { timeout: 240000 }, async () =
     await page.click('.lm-Menu-itemLabel:text-is("Run All Cells")');
     await page.locator(".jp-OutputArea-output").filter({ hasText: "from the editor" }).first().waitFor();
     await page.keyboard.press("Control+s");
-    await until("the outputs to be on the platform", 20, async () => {
+    await until("the outputs to be on the platform", 90, async () => {
       const saved = await quire.api("GET", "/user/me/api/contents/deep/first.ipynb");
       return saved.version > 1 && /from the editor/.test(JSON.stringify(saved.content.cells[0].outputs));
     });

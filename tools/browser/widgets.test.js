@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { readdirSync } from "node:fs";
 import { after, before, test } from "node:test";
 import path from "node:path";
-import { startBrowser, startQuire, until, watched } from "./quire.js";
+import { startBrowser, startQuire, twice, until, watched } from "./quire.js";
 
 const shots = process.env.QUIRE_SCREENSHOTS;
 let quire, browser;
@@ -36,7 +36,7 @@ async function save(name) {
   });
 }
 
-test("widgets live in the editor: from the page to the kernel and back, also for a second tab", { timeout: 240000 }, async () => {
+test("widgets live in the editor: from the page to the kernel and back, also for a second tab", { timeout: 480000 }, async () => {
   await save("widgets.ipynb");
   const { context, page, faults } = await watched(browser, quire.base, { viewport: { width: 1280, height: 1100 } });
   page.setDefaultTimeout(90000);
@@ -49,7 +49,7 @@ test("widgets live in the editor: from the page to the kernel and back, also for
   const frame = (p, id) => p.frameLocator(`#cell-${id} iframe.q-widget`);
   await frame(page, "slide").locator(".widget-label", { hasText: "speed" }).waitFor();
   const readout = (p, id) => frame(p, id).locator(".widget-readout").first();
-  assert.equal(await readout(page, "slide").innerText(), "3");
+  await until("the readout", 60, async () => await readout(page, "slide").innerText() === "3");
   assert.equal(await frame(page, "slide").locator("body").evaluate(() => origin), "null", "the frame has no origin");
 
   // What is printed inside an Output widget is in its frame, and not in the cell.
@@ -62,7 +62,7 @@ test("widgets live in the editor: from the page to the kernel and back, also for
   await frame(page, "slide").locator(".noUi-handle").focus();
   await page.keyboard.press("ArrowRight");
   await page.keyboard.press("ArrowRight");
-  await until("the readout", 30, async () => await readout(page, "slide").innerText() === "5");
+  await until("the readout", 60, async () => await readout(page, "slide").innerText() === "5");
   await page.locator("#cell-read").focus();
   // A message of the widget may still be on its way when the cell is run.
   await until("the kernel to have it", 90, async () => {
@@ -75,7 +75,7 @@ test("widgets live in the editor: from the page to the kernel and back, also for
 
   // From the kernel: a button's handler moves the slider.
   await frame(page, "slide").getByRole("button", { name: "press" }).click();
-  await until("the readout", 30, async () => await readout(page, "slide").innerText() === "9");
+  await until("the readout", 60, async () => await readout(page, "slide").innerText() === "9");
   if (shots) await page.screenshot({ path: path.join(shots, "widgets.png") });
 
   // Another tab asks the kernel for what there is, and follows.
@@ -113,19 +113,16 @@ test("widgets live in the editor: from the page to the kernel and back, also for
     await route.continue();
   });
   await page.locator("#cell-read").focus();
-  await until("the two keys to be heard as one word", 60, async () => {
-    const asked = page.waitForRequest("**/restart", { timeout: 5000 }).then(() => true, () => false);
-    await page.keyboard.press("0");
-    await page.keyboard.press("0");
-    return asked;
-  });
+  const asked = page.waitForRequest("**/restart");
+  await twice(page, "0");
+  await asked;
   await page.locator("#cell-slide .o-widget", { hasText: "run the cell again" }).waitFor();
   // The other tab did not ask for it, and knows it as well.
   await two.locator("#cell-slide .o-widget", { hasText: "run the cell again" }).waitFor();
   // Opened again without any kernel they are as they were left, and say whose they are.
   await two.close();
+  await page.goto(quire.base + "/view/users/me"); // or it asks for a kernel that is gone, and the browser says that there is none
   for (const s of await quire.api("GET", "/user/me/api/sessions")) await quire.api("DELETE", "/user/me/api/sessions/" + s.id);
-  await page.goto(quire.base + "/view/users/me");
   await page.goto(at);
   await page.locator("#cell-slide .o-widget", { hasText: "As it was left" }).waitFor();
   await until("the readout of what was left", 60, async () => await readout(page, "slide").innerText() === "8");
@@ -133,7 +130,7 @@ test("widgets live in the editor: from the page to the kernel and back, also for
   await context.close();
 });
 
-test("a run's widgets are shown as they were, without a kernel; without script in words", { timeout: 240000 }, async () => {
+test("a run's widgets are shown as they were, without a kernel; without script in words", { timeout: 480000 }, async () => {
   await save("stored.ipynb");
   const run = await quire.api("POST", "/api/runs", { notebook: "users/me/stored.ipynb" });
   await until("the run to end", 120, async () => (await quire.api("GET", "/api/runs/" + run.id)).state === "succeeded");
@@ -147,7 +144,7 @@ test("a run's widgets are shown as they were, without a kernel; without script i
   await inside(0).locator(".widget-readout", { hasText: "3" }).waitFor();
   await inside(1).getByText("x is 4").waitFor();
   await inside(2).getByText("inside").waitFor();
-  await until("the frame to be as tall as what is in it", 30, async () => (await frames.first().boundingBox()).height < 119);
+  await until("the frame to be as tall as what is in it", 60, async () => (await frames.first().boundingBox()).height < 119);
   if (shots) await page.screenshot({ path: path.join(shots, "widgets-stored.png") });
   assert.deepEqual(faults, []);
   await context.close();
