@@ -28,10 +28,15 @@ start)
 	mkdir -p "$dir"
 	[ "$(id -u)" != 0 ] || chown postgres "$dir"
 	as "$bin/initdb" -D "$dir/data" -U quire -A trust -E UTF8 --no-locale --no-sync >"$dir.log" 2>&1 || { tail -n 5 "$dir.log" >&2; exit 1; }
-	port=$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
-	as "$bin/pg_ctl" -D "$dir/data" -w -t 60 -l "$dir/log" \
-		-o "-p $port -c listen_addresses=127.0.0.1 -c unix_socket_directories= -c max_connections=300 -c shared_buffers=32MB$settings" start >>"$dir.log" 2>&1 ||
-		{ tail -n 5 "$dir/log" >&2; exit 1; }
+	# Somebody else may take a port that was free just now.
+	for try in 1 2 3 4 5; do
+		port=$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
+		as "$bin/pg_ctl" -D "$dir/data" -w -t 300 -l "$dir/log" \
+			-o "-p $port -c listen_addresses=127.0.0.1 -c unix_socket_directories= -c max_connections=300 -c shared_buffers=32MB$settings" start >>"$dir.log" 2>&1 &&
+			break
+		[ "$try" -lt 5 ] && grep -q 'could not bind' "$dir/log" || { tail -n 5 "$dir/log" >&2; exit 1; }
+		rm -f "$dir/log"
+	done
 	echo "postgres://quire@127.0.0.1:$port/postgres?sslmode=disable"
 	;;
 stop)

@@ -35,10 +35,13 @@ environment() {
 	[ "$(cat "$folder/.complete" 2>/dev/null)" = "$key" ] && "$folder/bin/python" -c pass 2>/dev/null && return 0
 	interpreter=$(find_python 3 10) || fail "no Python 3.10 or newer on PATH (set QUIRE_PYTHON)"
 	say "test environment: installing $what"
-	rm -rf "$folder"
-	mkdir -p "$folder"
-	install_locked "$interpreter" "$folder" "$lock" "$folder.log" ||
-		fail "the packages of python/$3 cannot be installed (a package index is needed):" "$folder.log"
+	for try in 1 2 3; do # an index that did not answer just then is asked again
+		rm -rf "$folder"
+		mkdir -p "$folder"
+		install_locked "$interpreter" "$folder" "$lock" "$folder.log" && break
+		[ "$try" -lt 3 ] && ! grep -q 'DO NOT MATCH THE HASHES' "$folder.log" ||
+			fail "the packages of python/$3 cannot be installed (a package index is needed):" "$folder.log"
+	done
 	rm -rf "$folder/share/jupyter/kernels/python3" # the python3 kernel is that of .quire/python
 	echo "$key" >"$folder/.complete"
 }
@@ -56,8 +59,10 @@ distribution() {
 	policy=/usr/sbin/policy-rc.d
 	[ -e "$policy" ] && policy= || { printf '#!/bin/sh\nexit 101\n' >"$policy" && chmod +x "$policy"; }
 	: >"$log"
-	[ -n "${updated:-}" ] || apt-get update -qq >>"$log" 2>&1 && updated=yes
-	DEBIAN_FRONTEND=noninteractive $install >>"$log" 2>&1 && installed=yes || installed=
+	# A fresh machine may be bringing itself up to date: its lock is waited for.
+	patient="-o DPkg::Lock::Timeout=600 -o Acquire::Retries=5"
+	[ -n "${updated:-}" ] || apt-get $patient update -qq >>"$log" 2>&1 && updated=yes
+	DEBIAN_FRONTEND=noninteractive $install $patient >>"$log" 2>&1 && installed=yes || installed=
 	[ -z "$policy" ] || rm -f "$policy"
 	[ -n "$installed" ] || fail "$name cannot be installed ($install):" "$log"
 	"$@" >/dev/null 2>&1 || fail "$name is installed, and yet it is not there: $*"

@@ -6,6 +6,7 @@ test_kragle.Contract runs the same tests against it and against a real server.
 from __future__ import annotations
 
 import base64
+import contextlib
 import io
 import json
 import os
@@ -102,10 +103,11 @@ class Statement:
             return self.changed.wait_for(lambda: self.state in ("succeeded", "failed", "cancelled"), wait)
 
     def cancel(self) -> None:
-        with self.changed:
-            self.changed.wait_for(lambda: self.connection is not None or self.state != "running", 5)
-        if self.connection is not None and not self.over(0):
-            self.connection.interrupt()
+        """Interrupt it until it is over: what has not begun yet does not hear the first time."""
+        while not self.over(0.02):
+            if self.connection is not None:
+                with contextlib.suppress(sqlite3.ProgrammingError):  # it is over just now
+                    self.connection.interrupt()
 
     def info(self) -> dict:
         said = {"id": self.id, "state": self.state, "hasResult": self.affected is None, "connection": self.body.get("connection", "local"),
@@ -154,7 +156,7 @@ class Gateway:
         self.thread.join()
         for query in self.queries.values():
             query.cancel()
-            query.thread.join(5)
+            query.thread.join(60)
         for end in ("", "-journal", "-wal", "-shm"):
             if os.path.exists(self.database + end):
                 os.unlink(self.database + end)
