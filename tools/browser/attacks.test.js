@@ -96,7 +96,7 @@ const size = 45;
 // Charts take long to draw: of two kinds that go the same way, each has half.
 const half = { plotly: 0, vega: 1 };
 for (const [name, carrier] of Object.entries(carriers)) {
-  test((name in half ? "half of the payloads as " : "every payload as ") + name, { timeout: 240_000 }, async () => {
+  test((name in half ? "half of the payloads as " : "every payload as ") + name, { timeout: 600_000 }, async () => {
     const { context, page, open, canaries } = await guarded();
     const mine = all.filter((_, n) => !(name in half) || n % 2 === half[name]);
     for (let from = 0; from < mine.length; from += size) {
@@ -112,7 +112,7 @@ for (const [name, carrier] of Object.entries(carriers)) {
   });
 }
 
-test("every payload around a notebook: title, authors, kernel, widgets, parameters; and on its way through the pages", { timeout: 240_000 }, async () => {
+test("every payload around a notebook: title, authors, kernel, widgets, parameters; and on its way through the pages", { timeout: 600_000 }, async () => {
   const { context, page, open, canaries } = await guarded();
   for (const [n, p] of all.entries()) {
     if (n % 5) continue;
@@ -127,7 +127,7 @@ test("every payload around a notebook: title, authors, kernel, widgets, paramete
   await context.close();
 });
 
-test("payloads as names of files and folders", { timeout: 120_000 }, async () => {
+test("payloads as names of files and folders", { timeout: 600_000 }, async () => {
   const { context, page, open, canaries } = await guarded();
   const names = all.map((p) => p.replaceAll("/", "∕").replaceAll(/[\u0000-\u001f\u007f]/g, "").slice(0, 60)).filter((p) => p && !p.startsWith(".") && p.trim() === p);
   let saved = 0;
@@ -157,7 +157,7 @@ test("payloads as names of files and folders", { timeout: 120_000 }, async () =>
   await context.close();
 });
 
-test("payloads in a run: parameters, tags, what it prints and how it fails", { timeout: 240_000 }, async () => {
+test("payloads in a run: parameters, tags, what it prints and how it fails", { timeout: 600_000 }, async () => {
   const { context, page, open, canaries } = await guarded();
   const few = all.filter((p) => p.length < 200);
   await quire.save("hostile.ipynb", notebook([code('title = "x"\nother = "y"', { metadata: { tags: ["parameters"] } }),
@@ -166,7 +166,7 @@ test("payloads in a run: parameters, tags, what it prints and how it fails", { t
   const evil = `"'><script>__pwn=1</script><img src=x onerror=__pwn=1>{{7*7}}`;
   const run = await quire.api("POST", "/api/runs", { notebook: "users/me/hostile.ipynb", parameters: { title: evil, other: "</textarea><svg onload=__pwn=1>" }, tags: ['<u onclick="__pwn=1">tag'] });
   await open(quire.base + "/runs/" + run.id);
-  await page.locator("#run-head .s-state", { hasText: "Failed" }).waitFor({ timeout: 60_000 });
+  await page.locator("#run-head .s-state", { hasText: "Failed" }).waitFor({ timeout: 120_000 });
   assert.deepEqual([...await provoke(page), ...await canaries()], [], "the live page");
   assert.ok((await page.locator("#q-cells iframe").count()) > 20, "the outputs that need a frame have one");
   for (const target of ["/runs/ID", "/runs/ID/timeline", "/runs/ID/log", "/runs/ID/attempts", "/runs", "/runs?notebook=users/me/hostile.ipynb&view=results", "/runs?tag=" + encodeURIComponent('<u onclick="__pwn=1">tag'),
@@ -178,7 +178,7 @@ test("payloads in a run: parameters, tags, what it prints and how it fails", { t
   await context.close();
 });
 
-test("a script in a frame runs, and reaches nothing outside of it", { timeout: 240_000 }, async (t) => {
+test("a script in a frame runs, and reaches nothing outside of it", { timeout: 600_000 }, async (t) => {
   const list = Object.entries(probes("http://sink.test", udp.address().port));
   for (const [name, js] of list) {
     await t.test(name, async () => {
@@ -188,17 +188,25 @@ test("a script in a frame runs, and reaches nothing outside of it", { timeout: 2
         const say = (s) => { const p = document.getElementById("said"); if (p) p.textContent = s; };
         try { Promise.resolve(${statement ? `(() => { ${js} })()` : js}).then(() => say("got through"), (e) => say("refused: " + e)); } catch (e) { say("refused: " + e); }
         </script>` })]));
-      const { context, page, open, canaries } = await guarded();
-      await open(quire.base + "/view/users/me/probe.ipynb");
-      const frame = await until("the frame", 10, () => page.frames().find((f) => f !== page.mainFrame()));
-      const said = name.startsWith("quiet: ") ? "" : await until("the probe to answer", 10, async () => {
-        const s = await frame.evaluate(() => window.__ran && document.getElementById("said")?.textContent).catch(() => "");
-        return s && s !== "waits" ? s : "";
-      });
-      assert.doesNotMatch(said, /got through/);
-      await page.evaluate(() => new Promise((resolve) => setTimeout(resolve, 250))); // for what comes late
-      assert.deepEqual((await canaries()).filter((c) => !known.some(([probe, canary]) => probe.test(name) && canary.test(c))), []);
-      await context.close();
+      const look = async () => {
+        const { context, page, open, canaries } = await guarded();
+        await open(quire.base + "/view/users/me/probe.ipynb");
+        const frame = await until("the frame", 60, () => page.frames().find((f) => f !== page.mainFrame()));
+        const said = name.startsWith("quiet: ") ? "" : await until("the probe to answer", 60, async () => {
+          const s = await frame.evaluate(() => window.__ran && document.getElementById("said")?.textContent).catch(() => "");
+          return s && s !== "waits" ? s : "";
+        });
+        assert.doesNotMatch(said, /got through/);
+        await page.evaluate(() => new Promise((resolve) => setTimeout(resolve, 250))); // for what comes late
+        const found = (await canaries()).filter((c) => !known.some(([probe, canary]) => probe.test(name) && canary.test(c)));
+        await context.close();
+        return found;
+      };
+      let found = await look();
+      // The browser may have been late with a connection of the probe before; what this
+      // one does, it does again.
+      if (found.length && found.every((c) => c === "a connection: ")) found = await look();
+      assert.deepEqual(found, []);
     });
   }
 });
@@ -213,7 +221,7 @@ const known = [
   [/^quiet: Web(RTC|Transport)$/, /^a connection: UDP/],
 ];
 
-test("files and outputs opened by themselves have no origin or run nothing", { timeout: 120_000 }, async () => {
+test("files and outputs opened by themselves have no origin or run nothing", { timeout: 600_000 }, async () => {
   const { context, page, canaries } = await guarded();
   const script = '<script xmlns="http://www.w3.org/1999/xhtml">window.__pwn=1; try { fetch("/api/runs").then((r) => r.ok && (document.title = "read")) } catch (e) {}</script>';
   const svg = `<svg xmlns="http://www.w3.org/2000/svg" onload="window.__pwn=1">${script}</svg>`;
@@ -246,14 +254,14 @@ test("files and outputs opened by themselves have no origin or run nothing", { t
 });
 
 // The defence is taken away from one page: every canary must see it.
-test("the canaries see what gets through", { timeout: 120_000 }, async (t) => {
-  const bare = async (name, body, pattern, patience = 5) => t.test(name, async () => {
+test("the canaries see what gets through", { timeout: 600_000 }, async (t) => {
+  const bare = async (name, body, pattern) => t.test(name, async () => {
     const { context, page, open, canaries } = await guarded();
     await context.route("**/bare", (route) => route.fulfill({ contentType: "text/html", body: "<!doctype html><div id=q-cells>" + body + "</div>" }));
     await open(quire.base + "/bare");
     const wrong = await provoke(page).catch(() => []);
     const found = [];
-    await until("the canary: " + found, patience, async () => {
+    await until("the canary: " + found, 60, async () => {
       found.push(...wrong.splice(0), ...await canaries().catch(() => []));
       return found.some((f) => pattern.test(f));
     });
@@ -270,5 +278,5 @@ test("the canaries see what gets through", { timeout: 120_000 }, async (t) => {
   await bare("a picture elsewhere", "<img src=//sink.test/x>", /a connection/);
   await bare("a secure picture elsewhere", "<img src=https://sink.test/x>", /a connection/);
   await bare("a download", "<script>const a = document.createElement('a'); a.href = 'data:,x'; a.download = 'x'; a.click()</script>", /download/);
-  await bare("WebRTC", `<script>const c = new RTCPeerConnection({ iceServers: [{ urls: 'stun:127.0.0.1:${udp.address().port}' }] }); c.createDataChannel('x'); c.createOffer().then((o) => c.setLocalDescription(o))</script>`, /UDP/, 10);
+  await bare("WebRTC", `<script>const c = new RTCPeerConnection({ iceServers: [{ urls: 'stun:127.0.0.1:${udp.address().port}' }] }); c.createDataChannel('x'); c.createOffer().then((o) => c.setLocalDescription(o))</script>`, /UDP/);
 });
