@@ -45,6 +45,7 @@ func (r *reserve) look(take bool) {
 	held := err == nil
 	switch {
 	case held && free < size/2:
+		r.low.Store(true) // before there is room: it is not for what is new
 		if err = os.Remove(name); err == nil {
 			held, free = false, free+size
 			r.log.Warn("the disk is full: nothing new is taken until there is space", "free_bytes", free, "needed_bytes", 2*size)
