@@ -140,7 +140,7 @@ func (s *jobSite) get(user, path string, v any) {
 
 func (s *jobSite) until(ok func() bool) {
 	s.t.Helper()
-	for deadline := time.Now().Add(20 * time.Second); !ok(); time.Sleep(5 * time.Millisecond) {
+	for deadline := time.Now().Add(2 * time.Minute); !ok(); time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			s.t.Fatal("it does not come to pass")
 		}

@@ -82,14 +82,20 @@ func TestRelay(t *testing.T) {
 			_ = conn.Close()
 		}
 	}()
-	free, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	var stop func()
+	address := ""
+	for range 20 { // another program may take the port that was free
+		free, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		address = free.Addr().String()
+		_ = free.Close()
+		if stop, err = (Pass{URL: "http://" + address + "/", Socket: filepath.Join(dir, "socket")}).Relay(); err == nil {
+			break
+		}
 	}
-	address := free.Addr().String()
-	_ = free.Close()
-	stop, err := Pass{URL: "http://" + address + "/", Socket: filepath.Join(dir, "socket")}.Relay()
-	if err != nil {
+	if stop == nil {
 		t.Fatal(err)
 	}
 	defer stop()

@@ -43,7 +43,7 @@ func TestStoredCredential(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		ctx, end := context.WithTimeout(t.Context(), time.Minute)
+		ctx, end := context.WithTimeout(t.Context(), 3*time.Minute)
 		defer end()
 		if q, err = s.queries.Await(ctx, root, q.ID, true); err != nil || q.Error == nil {
 			t.Fatalf("%+v, %v", q, err)

@@ -170,7 +170,7 @@ func TestSavesAndRunsSurviveKills(t *testing.T) {
 	}
 	stop()
 	clients.Wait()
-	v.settle(book, time.Minute)
+	v.settle(book, 3*time.Minute)
 	v.watchOutputs(book)
 	saves := 0
 	for _, h := range all {
@@ -236,7 +236,7 @@ func (v *victim) judge(h *history) int {
 		}
 		h.ops[i].Output = out
 	}
-	result, _ := porcupine.CheckOperationsVerbose(saveModel, h.ops, 20*time.Second)
+	result, _ := porcupine.CheckOperationsVerbose(saveModel, h.ops, 2*time.Minute)
 	if result != porcupine.Ok {
 		v.t.Errorf("%s: what the clients saw of %d operations is %s", h.path, len(h.ops), result)
 	}

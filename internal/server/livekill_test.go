@@ -3,7 +3,6 @@ package server_test
 import (
 	"bufio"
 	"io"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -66,15 +65,8 @@ func TestLiveNotebookSurvivesKills(t *testing.T) {
 		t.Log("QUIRE_TEST_YDOC is not set: there is no client to test with")
 		return
 	}
-	free, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	address := free.Addr().String() // the same for every start, as clients come back to it
-	if err := free.Close(); err != nil {
-		t.Fatal(err)
-	}
-	s := &killedServer{t: t, address: address, files: t.TempDir(), data: filepath.Join(t.TempDir(), "data")}
+	// The same address for every start, as clients come back to it.
+	s := &killedServer{t: t, address: freeAddress(t), files: t.TempDir(), data: filepath.Join(t.TempDir(), "data")}
 	url := s.start()
 	defer s.kill()
 	cmd := exec.CommandContext(t.Context(), "node", "../../tools/ydoc/killed.mjs", modules, strconv.Itoa(liveKills))

@@ -31,7 +31,7 @@ type languageMessage struct {
 // dialLanguage returns the status of the answer when it is no WebSocket.
 func dialLanguage(t *testing.T, url, name string) (*languageClient, int) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 40*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
 	conn, res, err := websocket.Dial(ctx, "ws"+strings.TrimPrefix(url, "http")+"lsp/ws/"+name, &websocket.DialOptions{HTTPHeader: http.Header{"Authorization": {"token " + harnessToken}}})
 	if res != nil && res.Body != nil {
@@ -58,7 +58,7 @@ func (c *languageClient) send(message string) {
 // until reads to the first message that is wanted.
 func (c *languageClient) until(what string, wanted func(languageMessage) bool) languageMessage {
 	c.t.Helper()
-	ctx, cancel := context.WithTimeout(c.t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(c.t.Context(), 3*time.Minute)
 	defer cancel()
 	for {
 		_, frame, err := c.conn.Read(ctx)
@@ -154,15 +154,10 @@ func TestLanguageServers(t *testing.T) {
 			t.Errorf("completions of os.pa: %.300s", result)
 		}
 	}
-	if n := len(childrenOf("pylsp", dir)); n != 2 {
-		t.Errorf("%d processes for two clients", n)
-	}
+	// One of them may be about to start a program: that is a third for a moment.
+	within(t, "two processes for two clients", func() bool { return len(childrenOf("pylsp", dir)) == 2 })
 	for _, c := range clients[1:] { // the first is left to the end of the server
 		_ = c.conn.CloseNow()
 	}
-	for deadline := time.Now().Add(40 * time.Second); len(childrenOf("pylsp", dir)) != 1; time.Sleep(20 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatalf("processes that nobody is connected to are left: %v", childrenOf("pylsp", dir))
-		}
-	}
+	within(t, "no process that nobody is connected to", func() bool { return len(childrenOf("pylsp", dir)) == 1 })
 }

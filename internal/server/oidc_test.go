@@ -31,7 +31,7 @@ func newPerson(t *testing.T) person {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return person{t, &http.Client{Jar: jar, Timeout: 30 * time.Second}}
+	return person{t, &http.Client{Jar: jar, Timeout: 2 * time.Minute}}
 }
 
 // read returns what an answer says and where it was found.
@@ -63,7 +63,7 @@ func (p person) signIn(platform, user string) (status int, at *url.URL, text str
 	return p.read(p.PostForm(at.Scheme+"://"+at.Host+"/login/username", form))
 }
 
-func startProvider(t *testing.T, port int, back string) {
+func startProvider(t *testing.T, port, back string) {
 	t.Helper()
 	cmd := exec.Command(os.Getenv(oidcVariable))
 	cmd.Env = append(os.Environ(), fmt.Sprint("PORT=", port), "REDIRECT_URI="+back)
@@ -74,8 +74,8 @@ func startProvider(t *testing.T, port int, back string) {
 		_ = cmd.Process.Kill()
 		_ = cmd.Wait()
 	})
-	for end := time.Now().Add(30 * time.Second); ; <-time.After(20 * time.Millisecond) {
-		answer, err := http.Get(fmt.Sprintf("http://localhost:%d/.well-known/openid-configuration", port))
+	for end := time.Now().Add(2 * time.Minute); ; <-time.After(20 * time.Millisecond) {
+		answer, err := http.Get(fmt.Sprintf("http://localhost:%s/.well-known/openid-configuration", port))
 		if err == nil {
 			_ = answer.Body.Close()
 			return
@@ -92,15 +92,13 @@ func TestSignInElsewhere(t *testing.T) {
 	if os.Getenv(oidcVariable) == "" {
 		return // make test sets it
 	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	_, port, err := net.SplitHostPort(freeAddress(t))
 	if err != nil {
 		t.Fatal(err)
 	}
-	port := l.Addr().(*net.TCPAddr).Port
-	_ = l.Close()
 	dir := t.TempDir()
 	config := filepath.Join(dir, "quire.yaml")
-	text := fmt.Sprintf("listen: 127.0.0.1:0\ndata: %s\nuser: root\ncompute: none\nwarmRuns: -1\noidc:\n  issuer: http://localhost:%d/\n  clientID: web\n  clientSecret: env:OIDC_SECRET\n  join: true\n  groupsClaim: email\nuserGroups:\n  zitadel: {claims: [test-user2@zitadel.ch]}\n  other: {claims: [somebody@else]}\n",
+	text := fmt.Sprintf("listen: 127.0.0.1:0\ndata: %s\nuser: root\ncompute: none\nwarmRuns: -1\noidc:\n  issuer: http://localhost:%s/\n  clientID: web\n  clientSecret: env:OIDC_SECRET\n  join: true\n  groupsClaim: email\nuserGroups:\n  zitadel: {claims: [test-user2@zitadel.ch]}\n  other: {claims: [somebody@else]}\n",
 		filepath.Join(dir, "data"), port)
 	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
 		t.Fatal(err)

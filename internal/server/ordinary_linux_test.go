@@ -107,7 +107,7 @@ func TestOrdinaryUserTouchesNothingElse(t *testing.T) {
 	if err := up.Wait(); err != nil {
 		t.Errorf("SIGTERM: %v\n%s", err, said.String())
 	}
-	for deadline := time.Now().Add(time.Minute); len(processesOf(uid)) > 0 && time.Now().Before(deadline); time.Sleep(50 * time.Millisecond) {
+	for deadline := time.Now().Add(3 * time.Minute); len(processesOf(uid)) > 0 && time.Now().Before(deadline); time.Sleep(50 * time.Millisecond) {
 	}
 	if left := processesOf(uid); len(left) > 0 {
 		t.Errorf("processes %v are left", left)

@@ -94,7 +94,7 @@ func (c *liveClient) untilText(cell int, want string) {
 
 func (c *liveClient) until(what string, ok func() bool) {
 	c.t.Helper()
-	for deadline := time.Now().Add(40 * time.Second); time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
+	for deadline := time.Now().Add(2 * time.Minute); time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
 		c.mu.Lock()
 		done := ok()
 		c.mu.Unlock()
@@ -102,7 +102,7 @@ func (c *liveClient) until(what string, ok func() bool) {
 			return
 		}
 	}
-	c.t.Fatalf("waited 40 s: %s", what)
+	c.t.Fatalf("waited two minutes: %s", what)
 }
 
 // A plainClient is one of Jupyter's: it knows no versions.
@@ -143,7 +143,7 @@ func (p plainClient) must(nb plainBook) {
 // untilSaved loads the notebook until a cell is what somebody wrote.
 func (p plainClient) untilSaved(cell int, text string) plainBook {
 	p.v.t.Helper()
-	for deadline := time.Now().Add(40 * time.Second); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
+	for deadline := time.Now().Add(2 * time.Minute); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
 		if nb := p.load(); nb.Cells[cell]["source"] == text {
 			return nb
 		}
@@ -159,7 +159,7 @@ func (p plainClient) untilSaved(cell int, text string) plainBook {
 func TestPlainSaveOverALiveNotebook(t *testing.T) {
 	t.Parallel()
 	v := newVictimIn(t, "", "compute: process")
-	v.patience = 40 * time.Second
+	v.patience = 2 * time.Minute
 	v.start()
 	t.Cleanup(v.endNotebookServer)
 	cell := func(id string) map[string]any {

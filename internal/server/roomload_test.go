@@ -47,7 +47,8 @@ func askJSON(t *testing.T, method, url, body string, into any) {
 }
 
 // TestManyRoomSockets connects 200 WebSockets to one notebook of the real binary
-// and changes it 20 times a second: each gets each change.
+// and changes it 20 times a second: each gets each change, and what that takes of
+// the processor is bounded, since the time that passes is the machine's.
 func TestManyRoomSockets(t *testing.T) {
 	url := startQuire(t, nil, "notebook", t.TempDir(), "--listen", "127.0.0.1:0",
 		"--data", filepath.Join(t.TempDir(), "data"), "--user", "ann")
@@ -56,7 +57,7 @@ func TestManyRoomSockets(t *testing.T) {
 	askJSON(t, "PUT", url+"api/collaboration/session/a.ipynb", `{"type":"notebook","format":"json"}`, &session)
 	room := "ws" + strings.TrimPrefix(url, "http") + "api/collaboration/room/json:notebook:" + session.FileID +
 		"?sessionId=" + session.SessionID + "&token=" + harnessToken
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 4*time.Minute)
 	defer cancel()
 	connect := func() *websocket.Conn {
 		conn, _, err := websocket.Dial(ctx, room, nil)
@@ -101,6 +102,7 @@ func TestManyRoomSockets(t *testing.T) {
 			t.Error(err)
 		}
 	}
+	before := processorTime(t, url)
 	tick := time.NewTicker(50 * time.Millisecond)
 	defer tick.Stop()
 	for range changes {
@@ -112,9 +114,35 @@ func TestManyRoomSockets(t *testing.T) {
 	if len(lags) != clients*changes {
 		t.Fatalf("%d changes came, want %d", len(lags), clients*changes)
 	}
-	p99 := lags[len(lags)*99/100]
-	t.Logf("%d WebSockets, 20 changes a second: lag p50 %v, p99 %v", clients, lags[len(lags)/2], p99)
-	if p99 > 5*time.Second { // the figure is for a quiet machine
-		t.Errorf("p99 is %v", p99)
+	each := (processorTime(t, url) - before) / (clients * changes)
+	t.Logf("%d WebSockets, 20 changes a second: lag p50 %v, p99 %v; %v of the processor for each", clients, lags[len(lags)/2], lags[len(lags)*99/100], each)
+	if each > 400*time.Microsecond {
+		t.Errorf("a change takes %v of the processor for each WebSocket", each)
 	}
+}
+
+// processorTime is what a server has used of the processor.
+func processorTime(t *testing.T, url string) time.Duration {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url+"metrics", http.NoBody)
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header.Set("Authorization", "token "+harnessToken)
+	res, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	text, err := io.ReadAll(res.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, rest, _ := strings.Cut(string(text), "\nprocess_cpu_seconds_total ")
+	line, _, _ := strings.Cut(rest, "\n")
+	seconds, err := strconv.ParseFloat(line, 64)
+	if err != nil {
+		t.Fatalf("the metrics, %d, do not say it: %v", res.StatusCode, err)
+	}
+	return time.Duration(seconds * float64(time.Second))
 }

@@ -4,8 +4,10 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -70,7 +72,7 @@ func (s site) call(t *testing.T, method, path, body string, v any) {
 // await asks for a run until it has ended, and returns its state and reason.
 func (s site) await(t *testing.T, id string) (state, reason string) {
 	t.Helper()
-	for end := time.Now().Add(2 * time.Minute); time.Now().Before(end); <-time.After(50 * time.Millisecond) {
+	for end := time.Now().Add(8 * time.Minute); time.Now().Before(end); <-time.After(50 * time.Millisecond) {
 		var r struct {
 			State, Reason string
 			Published     bool
@@ -220,12 +222,18 @@ func secretNowhere(t *testing.T, dir, secret string) {
 	t.Helper()
 	looked := 0
 	err := filepath.WalkDir(dir, func(path string, d os.DirEntry, err error) error {
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil // it went while we looked
+		}
 		if err != nil || !d.Type().IsRegular() {
 			return err
 		}
 		data, err := os.ReadFile(path)
 		if bytes.Contains(data, []byte(secret)) {
 			t.Errorf("%s holds a secret", path)
+		}
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil
 		}
 		looked++
 		return err

@@ -184,7 +184,7 @@ func (s liveServer) await(path string, done func(map[string]any) bool) map[strin
 	tick := time.NewTicker(200 * time.Millisecond)
 	defer tick.Stop()
 	last := ""
-	for deadline := time.Now().Add(4 * time.Minute); time.Now().Before(deadline); {
+	for deadline := time.Now().Add(8 * time.Minute); time.Now().Before(deadline); {
 		status, text := s.do(http.MethodGet, path, nil)
 		last = fmt.Sprintf("%d: %.300s", status, text)
 		var said map[string]any
@@ -196,7 +196,7 @@ func (s liveServer) await(path string, done func(map[string]any) bool) map[strin
 		case <-tick.C:
 		}
 	}
-	s.t.Fatalf("GET %s: not in four minutes; %s", path, last)
+	s.t.Fatalf("GET %s: not in eight minutes; %s", path, last)
 	return nil
 }
 

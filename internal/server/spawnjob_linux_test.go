@@ -3,6 +3,7 @@ package server
 import (
 	"bytes"
 	"context"
+	"crypto/rand"
 	"encoding/json"
 	"log/slog"
 	"net"
@@ -70,7 +71,7 @@ func (b *bundle) leave(t *testing.T) {
 func (b *bundle) endAll(t *testing.T) {
 	t.Helper()
 	ctx, admin := context.Background(), auth.User{Name: "ann", Admin: true}
-	for deadline := time.Now().Add(time.Minute); ; time.Sleep(10 * time.Millisecond) {
+	for deadline := time.Now().Add(4 * time.Minute); ; time.Sleep(10 * time.Millisecond) {
 		all, err := b.jobs.List(ctx, admin, job.Filter{Limit: 100})
 		if err != nil {
 			t.Fatal(err)
@@ -117,7 +118,7 @@ func (b *bundle) inside(t *testing.T, user, script string) (string, compute.Exit
 		t.Fatalf("%s has no container: %v", user, err)
 	}
 	var out, trouble bytes.Buffer
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 4*time.Minute)
 	defer cancel()
 	exit, err := b.jobs.Exec(ctx, auth.User{Name: user}, w.Tasks[0].ID, compute.Command{Argv: []string{"bash", "-c", script}, Stdout: &out, Stderr: &trouble})
 	if err != nil {
@@ -146,7 +147,7 @@ func outlivesItsServer(t *testing.T, b *bundle, containerJob string) {
 		State string `json:"execution_state"`
 	}
 	b.use(t, b.token, "POST", "/user/ann/api/kernels", `{"name":"sql"}`, &kernel)
-	for limit := time.Now().Add(time.Minute); kernel.State != "idle" && time.Now().Before(limit); {
+	for limit := time.Now().Add(4 * time.Minute); kernel.State != "idle" && time.Now().Before(limit); {
 		b.use(t, b.token, "GET", "/user/ann/api/kernels/"+kernel.ID, "", &kernel)
 	}
 	out, exit := b.inside(t, "ann", `for p in /proc/[0-9]*; do c=$(tr '\0' ' ' < $p/cmdline); case "$c" in *" notebook "*--again*) ;; *" notebook "*--socket*) kill -9 ${p#/proc/} && echo killed;; esac; done`)
@@ -436,7 +437,7 @@ func TestFailedRunIsKept(t *testing.T) {
 	}
 	var r run.Run
 	b.use(t, bob, "POST", "/api/runs", `{"notebook":"users/bob/in/fails.ipynb","container":{"memoryBytes":4294967296},"secrets":{"token":"api"}}`, &r)
-	for deadline := time.Now().Add(time.Minute); !r.State.Ended(); time.Sleep(50 * time.Millisecond) {
+	for deadline := time.Now().Add(4 * time.Minute); !r.State.Ended(); time.Sleep(50 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatalf("the run does not end: %+v", r)
 		}
@@ -511,7 +512,7 @@ func (b *bundle) evaluate(t *testing.T, token, base, kernel, code string) string
 	web.Listener.Close()
 	web.Listener = b.listener
 	web.Start() // it ends with the platform's listener
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 4*time.Minute)
 	defer cancel()
 	conn, res, err := websocket.Dial(ctx, "ws://"+b.listener.Addr().String()+base+"/api/kernels/"+kernel+"/channels", &websocket.DialOptions{HTTPHeader: http.Header{"Authorization": {"token " + token}}})
 	if err != nil {
@@ -521,9 +522,10 @@ func (b *bundle) evaluate(t *testing.T, token, base, kernel, code string) string
 		_ = res.Body.Close()
 	}
 	defer func() { _ = conn.CloseNow() }()
+	id := rand.Text()
 	ask := map[string]any{
 		"channel": "shell", "parent_header": map[string]any{}, "metadata": map[string]any{},
-		"header":  map[string]any{"msg_id": "one", "msg_type": "execute_request", "session": "one", "username": "bob", "version": "5.3", "date": "2026-11-30T00:00:00Z"},
+		"header":  map[string]any{"msg_id": id, "msg_type": "execute_request", "session": "one", "username": "bob", "version": "5.3", "date": "2026-11-30T00:00:00Z"},
 		"content": map[string]any{"code": code, "silent": false, "store_history": true, "user_expressions": map[string]any{}, "allow_stdin": false},
 	}
 	data, err := json.Marshal(ask)
@@ -533,6 +535,7 @@ func (b *bundle) evaluate(t *testing.T, token, base, kernel, code string) string
 	if err := conn.Write(ctx, websocket.MessageText, data); err != nil {
 		t.Fatal(err)
 	}
+	printed := "" // perhaps in parts
 	for {
 		_, data, err := conn.Read(ctx)
 		if err != nil {
@@ -542,13 +545,23 @@ func (b *bundle) evaluate(t *testing.T, token, base, kernel, code string) string
 			Header struct {
 				MsgType string `json:"msg_type"`
 			} `json:"header"`
-			Content struct{ Text string } `json:"content"`
+			Parent struct {
+				ID string `json:"msg_id"`
+			} `json:"parent_header"`
+			Content struct {
+				Text  string
+				State string `json:"execution_state"`
+			} `json:"content"`
 		}
 		if err := json.Unmarshal(data, &m); err != nil {
 			t.Fatal(err)
 		}
-		if m.Header.MsgType == "stream" {
-			return m.Content.Text
+		switch {
+		case m.Parent.ID != id:
+		case m.Header.MsgType == "stream":
+			printed += m.Content.Text
+		case m.Header.MsgType == "status" && m.Content.State == "idle":
+			return printed
 		}
 	}
 }

@@ -109,7 +109,7 @@ func newVictimIn(t *testing.T, data string, config ...string) *victim {
 	if data == "" {
 		data = filepath.Join(home, "data")
 	}
-	v := &victim{patience: 5 * time.Second, t: t, path: path, data: data, witness: filepath.Join(home, "witness"), config: filepath.Join(home, "quire.yaml")}
+	v := &victim{patience: time.Minute, t: t, path: path, data: data, witness: filepath.Join(home, "witness"), config: filepath.Join(home, "quire.yaml")}
 	text := strings.Join(append([]string{"user: ann", "permits: 16", "warmRuns: -1"}, config...), "\n") + "\n"
 	if err := os.WriteFile(v.config, []byte(text), 0o600); err != nil {
 		t.Fatal(err)

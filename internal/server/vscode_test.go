@@ -29,7 +29,7 @@ func TestVSCode(t *testing.T) {
 		{"behind the platform", "token", "done 7", func(t *testing.T) string {
 			v := newVictimIn(t, "", "compute: process")
 			v.env = append(v.env, "JUPYTER_PATH="+os.Getenv("JUPYTER_PATH")) // a real kernel
-			v.patience = 40 * time.Second
+			v.patience = 2 * time.Minute
 			v.start()
 			t.Cleanup(v.endNotebookServer)
 			return *v.url.Load() + "/user/ann/"
