@@ -82,31 +82,41 @@ func TestRelay(t *testing.T) {
 			_ = conn.Close()
 		}
 	}()
-	var stop func()
-	address := ""
+	var got string
 	for range 20 { // another program may take the port that was free
-		free, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		address = free.Addr().String()
-		_ = free.Close()
-		if stop, err = (Pass{URL: "http://" + address + "/", Socket: filepath.Join(dir, "socket")}).Relay(); err == nil {
-			break
+		if got = throughRelay(t, filepath.Join(dir, "socket"), "hello"); got == "HELLO" {
+			return
 		}
 	}
-	if stop == nil {
+	t.Errorf("got %q", got)
+}
+
+// throughRelay says something to a relay on a port that was free, and returns what
+// the server behind it answers.
+func throughRelay(t *testing.T, socket, words string) string {
+	t.Helper()
+	free, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	address := free.Addr().String()
+	_ = free.Close()
+	stop, err := Pass{URL: "http://" + address + "/", Socket: socket}.Relay()
+	if err != nil {
 		t.Fatal(err)
 	}
 	defer stop()
 	conn, err := net.Dial("tcp", address)
 	if err != nil {
-		t.Fatal(err)
+		return err.Error()
 	}
 	defer conn.Close()
-	_, _ = io.WriteString(conn, "hello")
+	_ = conn.SetDeadline(time.Now().Add(30 * time.Second))
+	_, _ = io.WriteString(conn, words)
 	_ = conn.(*net.TCPConn).CloseWrite()
-	if got, err := io.ReadAll(conn); err != nil || string(got) != "HELLO" {
-		t.Errorf("got %q: %v", got, err)
+	data, err := io.ReadAll(conn)
+	if err != nil {
+		return err.Error()
 	}
+	return string(data)
 }

@@ -10,6 +10,7 @@ import (
 	"net/http/httptest"
 	"strings"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -211,23 +212,35 @@ func TestEndlessAnswerIsBounded(t *testing.T) {
 
 func TestNobodyListens(t *testing.T) {
 	t.Parallel()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	address := l.Addr().String()
-	if err := l.Close(); err != nil {
-		t.Fatal(err)
-	}
 	s, err := remote.OpenS3(remote.S3{
 		Config: remote.Config{Attempts: 2, Backoff: time.Microsecond},
-		Bucket: "bucket", Endpoint: "http://" + address, AccessKey: "KEY", SecretKey: "hunter2",
+		Bucket: "bucket", Endpoint: "http://" + nobody(t), AccessKey: "KEY", SecretKey: "hunter2",
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
 	_, err = storage.PutBytes(t.Context(), s, "a", nil, storage.PutOptions{})
 	checkMessage(t, err, problem.Unavailable, "writing s3://bucket/a", "refused")
+}
+
+// nobody returns an address that is taken, so that no other program listens there, and
+// not listened on.
+func nobody(t *testing.T) string {
+	t.Helper()
+	fd, err := syscall.Socket(syscall.AF_INET, syscall.SOCK_STREAM, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	syscall.CloseOnExec(fd)
+	t.Cleanup(func() { _ = syscall.Close(fd) })
+	if err := syscall.Bind(fd, &syscall.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}); err != nil {
+		t.Fatal(err)
+	}
+	address, err := syscall.Getsockname(fd)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return fmt.Sprintf("127.0.0.1:%d", address.(*syscall.SockaddrInet4).Port)
 }
 
 // checkMessage wants one line with all the words, and no secret.
@@ -280,9 +293,9 @@ func TestStalledAnswer(t *testing.T) {
 	}))
 	t.Cleanup(server.Close)
 	t.Cleanup(func() { close(done) })
-	s := openWeb(t, remote.Web{Base: server.URL + "/", Config: remote.Config{Stall: 20 * time.Millisecond}})
+	s := openWeb(t, remote.Web{Base: server.URL + "/", Config: remote.Config{Stall: 500 * time.Millisecond}})
 	_, _, err := storage.ReadAll(t.Context(), s, "a", 0)
-	checkMessage(t, err, problem.Unavailable, "nothing came for 20ms", server.URL+"/a")
+	checkMessage(t, err, problem.Unavailable, "nothing came for 500ms", server.URL+"/a")
 }
 
 func TestSecretsStayOutOfMessages(t *testing.T) {
