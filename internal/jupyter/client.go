@@ -159,8 +159,9 @@ func (c *client) serve(ctx context.Context, conn *websocket.Conn, f framing, see
 }
 
 // arrive makes cancel the end of the connection that serves, and ends the one
-// before. What it returns notes that the connection has ended.
-func (c *client) arrive(cancel context.CancelFunc) func() {
+// before. What it returns notes that the connection has ended, and reports whether
+// it was the last one.
+func (c *client) arrive(cancel context.CancelFunc) (left func() (last bool)) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.cancel != nil {
@@ -169,12 +170,14 @@ func (c *client) arrive(cancel context.CancelFunc) func() {
 	c.serial++
 	mine := c.serial
 	c.cancel, c.connected = cancel, true
-	return func() {
+	return func() bool {
 		c.mu.Lock()
 		defer c.mu.Unlock()
-		if c.serial == mine {
-			c.cancel, c.connected, c.left = nil, false, time.Now()
+		if c.serial != mine {
+			return false
 		}
+		c.cancel, c.connected, c.left = nil, false, time.Now()
+		return true
 	}
 }
 

@@ -296,7 +296,7 @@ func (s *Server) answerInput(w http.ResponseWriter, r *http.Request) error {
 type documentKernel struct {
 	l    *live
 	c    *client
-	left func()
+	left func() (last bool)
 }
 
 // attachDocument connects a live document again to a kernel that lived on when the
@@ -315,7 +315,9 @@ func (s *Server) attachDocument(kernelID, room string) documents.Kernel {
 
 // document connects a live document, which is one more client of the kernel.
 func (l *live) document(name string) (documents.Kernel, error) {
-	c := l.join(documentSessions + name)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	c := l.joinLocked(documentSessions + name)
 	if c == nil {
 		return nil, problem.New(problem.NotFound, "kernel %s was shut down", l.id)
 	}
@@ -333,10 +335,14 @@ func (k *documentKernel) Send(ctx context.Context, m *wire.Message) error {
 
 func (k *documentKernel) Committed(seq uint64) { k.c.has(seq) }
 
+// Leave ends the connection. One that the document has made since is another,
+// and goes on.
 func (k *documentKernel) Leave() {
-	k.left()
 	k.l.mu.Lock()
 	defer k.l.mu.Unlock()
+	if !k.left() {
+		return
+	}
 	if k.l.clients[k.c.session] == k.c {
 		delete(k.l.clients, k.c.session)
 		k.l.settleSoon()

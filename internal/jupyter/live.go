@@ -82,7 +82,7 @@ type live struct {
 	k        process    // nil while it starts, and when that failed
 	start    starter
 	failed   error     // why the first start failed
-	early    []sending // what clients sent before there was a process
+	early    []sending // what clients sent before there was a process, or while it was started anew
 	state    string
 	reason   string // why it is dead
 	active   time.Time
@@ -162,10 +162,15 @@ func (l *live) begin(k process) bool {
 			l.end(context.Background(), k)
 			return false
 		}
-		for _, s := range early {
-			if err := k.Send(l.ctx, s.session, s.message); err != nil {
-				l.log.LogAttrs(l.ctx, slog.LevelDebug, "a message could not be sent to the kernel", slog.String("err", err.Error()))
-			}
+		l.pass(k, early)
+	}
+}
+
+// pass sends a process what clients sent before it was there.
+func (l *live) pass(k process, early []sending) {
+	for _, s := range early {
+		if err := k.Send(l.ctx, s.session, s.message); err != nil {
+			l.log.LogAttrs(l.ctx, slog.LevelDebug, "a message could not be sent to the kernel", slog.String("err", err.Error()))
 		}
 	}
 }
@@ -339,6 +344,11 @@ func (l *live) push(c *client, m *wire.Message) {
 func (l *live) join(session string) *client {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	return l.joinLocked(session)
+}
+
+// joinLocked is join. The caller holds mu.
+func (l *live) joinLocked(session string) *client {
 	if l.closed {
 		return nil
 	}
@@ -380,8 +390,8 @@ func (l *live) send(ctx context.Context, from *client, m *wire.Message) {
 		l.remember(from, m)
 	}
 	dead, k := l.state == stateDead, l.k
-	if k == nil && !dead {
-		if len(l.early) < maxEarly {
+	if (k == nil || l.busy) && !dead { // a process that ends or starts loses what it is sent
+		if len(l.early) < maxEarly && (k == nil || m.Channel != wire.Stdin) { // who asked has ended
 			l.early = append(l.early, sending{from.session, m})
 		}
 		l.mu.Unlock()
@@ -470,9 +480,18 @@ func (l *live) again(ctx context.Context) error {
 
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	for err == nil && len(l.early) > 0 {
+		k, early := l.k, l.early
+		l.early = nil
+		l.mu.Unlock()
+		l.pass(k, early)
+		l.mu.Lock()
+	}
 	l.busy, l.active = false, l.now()
 	if err != nil {
+		l.early = nil
 		l.state, l.reason = stateDead, err.Error()
+		l.failRequests(l.reason)
 		l.status(stateDead, l.reason)
 	} else {
 		// Whoever did not ask for it learns so that the kernel is another one.

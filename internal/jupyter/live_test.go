@@ -178,7 +178,11 @@ func TestWhoComesBackGetsWhatWasMissed(t *testing.T) {
 	t.Parallel()
 	l, url := startLive(t)
 	c := dial(t, url, "a")
-	c.execute("m", "print before\nsleep 300ms\nflood 9000 1000\nprint after")
+	pipe := filepath.Join(t.TempDir(), "pipe")
+	if err := syscall.Mkfifo(pipe, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	c.execute("m", "print before\nawait "+pipe+"\nflood 9000 1000\nprint after")
 	got := map[string]int{}
 	for got["before\n"] == 0 {
 		got[c.next().text()]++
@@ -192,6 +196,10 @@ func TestWhoComesBackGetsWhatWasMissed(t *testing.T) {
 		return len(cl.sent) == 0
 	})
 	_ = c.conn.CloseNow()
+	await(t, "the client to be gone", func() bool { return l.model().Connections == 0 })
+	if err := os.WriteFile(pipe, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
 	await(t, "the kernel to be idle without clients", func() bool {
 		m := l.model()
 		return m.Connections == 0 && m.State == stateIdle
@@ -398,5 +406,92 @@ func TestRepliesGoToWhoAsked(t *testing.T) {
 		if h.Channel != "iopub" {
 			t.Errorf("%s of another client came on %s", h.Type, h.Channel)
 		}
+	}
+}
+
+// A slowRestart is a process whose restart waits before it begins.
+type slowRestart struct {
+	process
+	begun, goOn chan struct{}
+}
+
+func (p *slowRestart) Restart(ctx context.Context) error {
+	close(p.begun)
+	<-p.goOn
+	return p.process.Restart(ctx)
+}
+
+// TestWhatIsSentDuringARestartRuns sends a cell while the kernel is started anew:
+// the old process does not hear it any more, and the new one runs it.
+func TestWhatIsSentDuringARestartRuns(t *testing.T) {
+	t.Parallel()
+	k, err := kernel.Start(t.Context(), kernel.Config{Spec: kerneltest.Spec(t, kerneltest.Options{}), RuntimeDir: t.TempDir()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	slow := &slowRestart{ownProcess{k}, make(chan struct{}), make(chan struct{})}
+	l := newLive(k.ID(), k.Spec(), "", t.TempDir(), slog.New(slog.DiscardHandler))
+	l.launch(t.Context(), func(context.Context) (process, error) { return slow, nil })
+	<-l.started
+	c := dial(t, channelsOf(t, l), "a")
+	c.execute("before", "sleep 60s")
+	await(t, "the cell to be asked for", func() bool {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		return len(l.requests) == 1
+	})
+	restarted := make(chan error, 1)
+	go func() { restarted <- l.again(context.WithoutCancel(t.Context())) }()
+	if reply, _ := c.until("execute_reply", "before"); !strings.Contains(string(reply.Content), `"aborted"`) {
+		t.Errorf("the reply to what ran is %s", reply.Content)
+	}
+	c.execute("during", "print during")
+	await(t, "the second to be asked for", func() bool {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		return len(l.requests) == 1
+	})
+	<-slow.begun
+	close(slow.goOn)
+	if err := <-restarted; err != nil {
+		t.Fatal(err)
+	}
+	_, before := c.until("execute_reply", "during")
+	for streams(before) == 0 { // the reply may be faster
+		before = append(before, c.next())
+	}
+}
+
+// TestOnlyTheLastConnectionOfADocumentEndsIt: the one before may leave a moment
+// after the next has come.
+func TestOnlyTheLastConnectionOfADocumentEndsIt(t *testing.T) {
+	t.Parallel()
+	l, _ := startLive(t)
+	first, err := l.document("d")
+	if err != nil {
+		t.Fatal(err)
+	}
+	second, err := l.document("d")
+	if err != nil {
+		t.Fatal(err)
+	}
+	first.Leave()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	l.mu.Lock()
+	l.status(stateBusy, "")
+	l.mu.Unlock()
+	for {
+		m, err := second.Next(ctx)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if m.Type() == "status" && strings.Contains(string(m.Content), stateBusy) {
+			break
+		}
+	}
+	second.Leave()
+	if _, err := second.Next(ctx); err == nil {
+		t.Error("it goes on after the last one has left")
 	}
 }
