@@ -141,8 +141,14 @@ func (x *Index) walkAll(ctx context.Context) {
 		x.report(ctx, err)
 		return
 	}
+	whole := true
 	for _, top := range []string{"users", "shared"} {
-		x.report(ctx, x.walk(ctx, top, stamps))
+		err := x.walk(ctx, top, stamps)
+		x.report(ctx, err)
+		whole = whole && err == nil
+	}
+	if !whole {
+		return // what was not met may be there all the same
 	}
 	for path := range stamps { // what the walk did not meet is gone
 		x.report(ctx, x.Store.RemoveDocuments(ctx, path))

@@ -1,10 +1,13 @@
 package search_test
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"quire/internal/auth"
 	"quire/internal/contents"
@@ -116,5 +119,45 @@ func TestIndexFollowsTheVolume(t *testing.T) {
 	}
 	if got := find(t, x, "after"); len(got) != 0 {
 		t.Errorf("what was deleted is found: %v", got)
+	}
+}
+
+// cutOff is a store that cannot keep one document.
+type cutOff struct {
+	search.Store
+	path string
+}
+
+func (c cutOff) PutDocument(ctx context.Context, d search.Document) error {
+	if d.Path == c.path {
+		return errors.New("cut off")
+	}
+	return c.Store.PutDocument(ctx, d)
+}
+
+// TestWalkThatIsCutOff: what a walk did not come to is still found.
+func TestWalkThatIsCutOff(t *testing.T) {
+	t.Parallel()
+	x, v := setup(t)
+	save(t, v, "users/ann/a.ipynb", "", "first")
+	save(t, v, "users/ann/b.ipynb", "", "second")
+	if err := x.Update(t.Context(), "users/ann/b.ipynb"); err != nil {
+		t.Fatal(err)
+	}
+	x.Store = cutOff{x.Store, "users/ann/a.ipynb"}
+	if err := x.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(x.Stop)
+	save(t, v, "users/ann/c.ipynb", "", "third") // comes to the index behind the walk
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for limit := time.Now().Add(time.Minute); len(find(t, x, "third")) == 0; <-tick.C {
+		if time.Now().After(limit) {
+			t.Fatal("what was saved is not found")
+		}
+	}
+	if got := find(t, x, "second"); len(got) != 1 {
+		t.Errorf("found %v", got)
 	}
 }
