@@ -270,7 +270,10 @@ func TestJobPages(t *testing.T) {
 func TestJobEvents(t *testing.T) {
 	t.Setenv("HOME", t.TempDir())
 	s := newJobSite(t)
-	id := s.launch(`{"applicationName":"x","container":{"entryPoint":["sh","-c","read x < /dev/null; exit 1"]},"batch":{"size":3,"retryPolicy":{"immediate":{"retries":1}}}}`)
+	// The tasks end when the snapshot has come: in one of later, those that were
+	// replaced are not any more.
+	looked := filepath.Join(t.TempDir(), "looked")
+	id := s.launch(`{"applicationName":"x","container":{"entryPoint":["sh","-c","while [ ! -e ` + looked + ` ]; do sleep 0.02; done; exit 1"]},"batch":{"size":3,"retryPolicy":{"immediate":{"retries":1}}}}`)
 	answer := s.request("ann", "GET", "/api/v3/jobs/"+id+"/events", "")
 	defer answer.Body.Close()
 	lines := bufio.NewScanner(answer.Body)
@@ -297,6 +300,9 @@ func TestJobEvents(t *testing.T) {
 			tasks[one.ID], versions[one.ID] = one, one.Version.Timestamp
 		case n.SnapshotEnd != nil:
 			ends++
+			if err := os.WriteFile(looked, nil, 0o600); err != nil {
+				t.Fatal(err)
+			}
 		}
 	}
 	if last.Status.State != job.Finished || ends != 1 || len(tasks) != 6 {
