@@ -75,7 +75,7 @@ func (r *runner) run(t *testing.T, req ExecuteRequest) error {
 	select {
 	case err := <-done:
 		return err
-	case <-time.After(30 * time.Second):
+	case <-time.After(2 * time.Minute):
 		t.Fatal("the cells do not end")
 		return nil
 	}

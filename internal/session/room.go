@@ -60,7 +60,8 @@ type Room struct {
 	look       bool      // the file may have changed outside
 	lookedAt   time.Time
 	missing    time.Time             // since when the file is not found where it should be; zero: it is there
-	waiting    []func(status string) // who asked for a save
+	waiting    []func(status string) // who asked for a save that has not begun
+	asked      []func(status string) // who asked for the one that is under way
 	heldUntil  time.Time             // somebody else writes the file until then
 	from       string                // hash of what their file was made from; "" is not known
 	emptySince time.Time
@@ -214,6 +215,7 @@ func (r *Room) saveLast() {
 	if !r.dirty || (ok && refusal.Code == codeInternal) || (ok && refusal.Code == codeNotFound) {
 		return
 	}
+	r.asked, r.waiting = append(r.asked, r.waiting...), nil
 	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 	defer cancel()
 	res := saveFile(ctx, r.cfg, r.path, r.version, r.hash, r.paper.snapshot(r.doc))
@@ -448,11 +450,14 @@ func (r *Room) saveNow(then func(status string)) {
 	r.atTheDisk(r.cfg.Now())
 }
 
+// answerSaves tells who asked for the save that has ended. Who asked since waits
+// for another: that one did not have all of the document.
 func (r *Room) answerSaves(status string) {
-	for _, then := range r.waiting {
+	asked := r.asked
+	r.asked = nil
+	for _, then := range asked {
 		then(status)
 	}
-	r.waiting = nil
 }
 
 // A saveResult is how a save went.
@@ -468,6 +473,7 @@ type saveResult struct {
 // save writes the file as the document is now.
 func (r *Room) save() {
 	r.atDisk, r.dirty = true, false
+	r.asked, r.waiting = append(r.asked, r.waiting...), nil
 	snapshot, path, version, hash, cfg := r.paper.snapshot(r.doc), r.path, r.version, r.hash, r.cfg
 	r.disk.Go(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
@@ -479,6 +485,7 @@ func (r *Room) save() {
 			case res.changed:
 				r.touch()
 				r.look = true
+				r.asked, r.waiting = nil, append(r.asked, r.waiting...)
 				r.atTheDisk(r.cfg.Now())
 			case res.err != nil:
 				r.touch()
@@ -488,6 +495,7 @@ func (r *Room) save() {
 				r.answerSaves("failed")
 			default:
 				r.saved(res)
+				r.atTheDisk(r.cfg.Now())
 			}
 		})
 	})
