@@ -13,6 +13,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -90,7 +91,20 @@ func finished() string {
 }
 
 // launcher plays the processes of attempts: each fails at once, or waits.
-type launcher struct{ hold, succeed atomic.Bool }
+type launcher struct {
+	hold, succeed atomic.Bool
+
+	mu   sync.Mutex
+	held []*os.File // the locks of attempts that wait: one that nothing refers to is closed
+}
+
+func (l *launcher) end() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, lock := range l.held {
+		_ = lock.Close()
+	}
+}
 
 func (l *launcher) Launch(_ context.Context, dir string) error {
 	var spec run.Spec
@@ -112,6 +126,9 @@ func (l *launcher) Launch(_ context.Context, dir string) error {
 		return err
 	}
 	if l.hold.Load() {
+		l.mu.Lock()
+		l.held = append(l.held, lock)
+		l.mu.Unlock()
 		return nil
 	}
 	go func() {
@@ -160,6 +177,7 @@ func setup(t testing.TB) *bundle {
 	}
 	t.Cleanup(func() { _ = d.Close() })
 	b := &bundle{TB: t, records: filepath.Join(dir, "q.db"), launcher: &launcher{}}
+	t.Cleanup(b.launcher.end)
 	if b.volume, err = contents.Open(ctx, contents.Config{
 		Dir: filepath.Join(dir, "files"), Versions: d, Blobs: &contents.Blobs{Store: mem.New(mem.Config{})}, QuotaBytes: 1 << 30,
 	}); err != nil {
@@ -270,7 +288,7 @@ func (b *bundle) submit(form url.Values) string {
 // await waits for a run's end.
 func (b *bundle) await(id string) run.Run {
 	b.Helper()
-	deadline := time.NewTimer(30 * time.Second)
+	deadline := time.NewTimer(2 * time.Minute)
 	defer deadline.Stop()
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
