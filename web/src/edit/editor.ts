@@ -161,6 +161,7 @@ export class Editor {
     await this.room.synced.until((yes) => yes);
     this.#journal?.use(this.room.name, this.room.session);
     this.#first();
+    if (this.#journal) this.#stops.push(this.#journal.went.listen(() => void this.#takeOver().catch(() => undefined)));
     await this.#takeOver();
   }
 

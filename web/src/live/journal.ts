@@ -3,6 +3,7 @@
 // next tab that opens the notebook once the first one is gone.
 import * as Y from "yjs";
 import { randomID } from "../notebook/id.ts";
+import { Value } from "../notebook/value.ts";
 
 /** What is kept of one change. */
 interface Entry {
@@ -35,6 +36,11 @@ export class Journal {
   #waiting: Entry[] = [];
   #timer: ReturnType<typeof setTimeout> | undefined;
   #release: (() => void) | undefined;
+  readonly #watched = new Set<string>();
+  readonly #closed = new AbortController();
+
+  /** Counts the tabs that lived when it was asked what was left, and are gone now. */
+  readonly went = new Value(0);
 
   private constructor(db: IDBDatabase, tab: string) {
     this.#db = db;
@@ -119,6 +125,7 @@ export class Journal {
       let gone = dead.get(e.tab);
       if (gone === undefined) dead.set(e.tab, (gone = await this.#isGone(e.tab)));
       if (gone) mine.push(e);
+      else this.#watch(e.tab);
     }
     if (mine.length === 0) return null;
     const tabs = new Set(mine.map((e) => e.tab));
@@ -131,7 +138,18 @@ export class Journal {
     };
   }
 
+  /** Waits for the end of a tab: it may end with edits that the server does not have. */
+  #watch(tab: string): void {
+    if (this.#watched.has(tab)) return;
+    this.#watched.add(tab);
+    navigator.locks.request("quire-tab:" + tab, { signal: this.#closed.signal }, () => {
+      this.#watched.delete(tab);
+      this.went.set(this.went.now + 1);
+    }).catch(() => undefined); // closed before
+  }
+
   close(): void {
+    this.#closed.abort();
     this.#release?.();
     this.#db.close();
   }

@@ -164,3 +164,35 @@ test("the journal gives the next tab what the one before did not get to the serv
   expect(await second?.left()).toBeNull();
   second?.close();
 });
+
+test("a tab that lives when another is opened, and goes, leaves its edits to that one", async () => {
+  const held = new Set<string>(), waiting = new Map<string, () => void>();
+  const release = (name: string) => { held.delete(name); waiting.get(name)?.(); };
+  vi.stubGlobal("navigator", { locks: {
+    request: async (name: string, options: { ifAvailable?: boolean } | (() => unknown), then?: (lock: object | null) => unknown) => {
+      if (typeof options === "function") { // a tab holds its own
+        held.add(name);
+        await options();
+        release(name);
+        return;
+      }
+      if (options.ifAvailable) return then?.(held.has(name) ? null : {});
+      if (held.has(name)) await new Promise<void>((resolve) => waiting.set(name, resolve));
+      return then?.({});
+    },
+  } });
+  const doc = new Y.Doc();
+  const first = await Journal.open("t2", "tab1");
+  first?.use("room", "s1");
+  doc.on("update", (u: Uint8Array) => first?.add(u, {}));
+  doc.getText("t").insert(0, "unsaved");
+  await first?.flush();
+  const second = await Journal.open("t2", "tab2");
+  second?.use("room", "s1");
+  expect(await second?.left()).toBeNull();
+  first?.close();
+  await second?.went.until((n) => n > 0);
+  expect((await second?.left())?.updates).toHaveLength(1);
+  second?.close();
+  vi.unstubAllGlobals();
+});
