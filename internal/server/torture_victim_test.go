@@ -74,6 +74,7 @@ type victim struct {
 	patience time.Duration // of a request
 	faulty   bool          // system calls of its server failed
 	url      atomic.Pointer[string]
+	acked    atomic.Int64 // saves of its clients that were acknowledged
 	log      *os.File
 }
 
