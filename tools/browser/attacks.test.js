@@ -8,7 +8,7 @@ import net from "node:net";
 import { after, before, test } from "node:test";
 import { around, carriers, payloads, probes } from "./attacks.js";
 import { code, notebook, shown, text } from "./notebooks.js";
-import { startBrowser, startQuire, until } from "./quire.js";
+import { patience, startBrowser, startQuire, until } from "./quire.js";
 
 let quire, browser, sink, udp;
 const heard = []; // what came to the sink
@@ -44,6 +44,7 @@ async function guarded() {
     await context.close();
   }
   const context = await browser.newContext({ serviceWorkers: "allow", storageState: signedIn });
+  context.setDefaultTimeout(patience);
   const page = await context.newPage();
   const seen = [];
   page.on("dialog", (d) => { seen.push("dialog: " + d.message()); d.dismiss().catch(() => {}); });
@@ -166,7 +167,7 @@ test("payloads in a run: parameters, tags, what it prints and how it fails", { t
   const evil = `"'><script>__pwn=1</script><img src=x onerror=__pwn=1>{{7*7}}`;
   const run = await quire.api("POST", "/api/runs", { notebook: "users/me/hostile.ipynb", parameters: { title: evil, other: "</textarea><svg onload=__pwn=1>" }, tags: ['<u onclick="__pwn=1">tag'] });
   await open(quire.base + "/runs/" + run.id);
-  await page.locator("#run-head .s-state", { hasText: "Failed" }).waitFor({ timeout: 120_000 });
+  await page.locator("#run-head .s-state", { hasText: "Failed" }).waitFor();
   assert.deepEqual([...await provoke(page), ...await canaries()], [], "the live page");
   assert.ok((await page.locator("#q-cells iframe").count()) > 20, "the outputs that need a frame have one");
   for (const target of ["/runs/ID", "/runs/ID/timeline", "/runs/ID/log", "/runs/ID/attempts", "/runs", "/runs?notebook=users/me/hostile.ipynb&view=results", "/runs?tag=" + encodeURIComponent('<u onclick="__pwn=1">tag'),

@@ -7,7 +7,6 @@ import path from "node:path";
 import { axe, startBrowser, startQuire, twice, until, watched } from "./quire.js";
 
 const shots = process.env.QUIRE_SCREENSHOTS;
-const wait = { timeout: 60000 };
 let quire, browser;
 
 before(async () => {
@@ -30,7 +29,6 @@ async function save(name, ...cells) {
 
 async function open(name, options = {}) {
   const w = await watched(browser, quire.base, { viewport: { width: 1280, height: 860 }, ...options });
-  w.page.setDefaultTimeout(60000);
   await w.page.goto(quire.signIn);
   await w.page.goto(quire.base + "/edit/users/me/" + name);
   await w.page.waitForSelector(".e-cell");
@@ -138,7 +136,7 @@ test("two people converge, one of them offline; a tab that dies offline loses no
   await two.context.setOffline(false);
   const again = await two.context.newPage();
   await again.goto(quire.base + "/edit/users/me/shared.ipynb");
-  await cell(one.page, "b").locator("text=before the crash").waitFor(wait);
+  await cell(one.page, "b").locator("text=before the crash").waitFor();
   await until("the file to have all of it", 60, async () => {
     const file = await saved("shared.ipynb");
     return /# one more/.test(file.content.cells[0].source) && /# online/.test(file.content.cells[1].source) && /before the crash/.test(file.content.cells[1].source);
@@ -202,7 +200,6 @@ test("by keyboard alone: insert, write, run, move, convert, delete, undo, find, 
 
 test("a notebook of the shared folder is edited and run, and what somebody else saves is merged", { timeout: 240000 }, async () => {
   const { context, page, faults } = await watched(browser, quire.base, { viewport: { width: 1280, height: 860 } });
-  page.setDefaultTimeout(60000);
   await page.goto(quire.signIn);
   await page.goto(quire.base + "/view/shared");
   await page.locator("summary", { hasText: /^New$/ }).click();

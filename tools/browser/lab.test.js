@@ -65,7 +65,6 @@ test("JupyterLab works on a notebook server", { timeout: 600000 }, async () => {
     server = await startNotebook();
     const url = new URL(server.first);
     const { page, faults } = await watched(browser, url.origin, { viewport: { width: 1280, height: 860 } });
-    page.setDefaultTimeout(90000);
     // Before it has asked for a session JupyterLab itself drops what is to be run.
     const session = page.waitForResponse((r) => r.request().method() === "POST" && r.url().includes("/api/sessions"));
     await page.goto(url.origin + "/user/me/lab/tree/first.ipynb" + url.search);

@@ -28,7 +28,6 @@ const named = () => {
 
 test("a newcomer's way, without a mouse", { timeout: 600_000 }, async (t) => {
   const { context, page, faults } = await watched(browser, quire.base, { viewport: { width: 1280, height: 900 } });
-  page.setDefaultTimeout(120_000);
   let tabs = 0, step = 0;
   const begun = Date.now();
   const shot = (name) => {

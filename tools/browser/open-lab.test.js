@@ -21,7 +21,6 @@ test("a notebook's page opens it in JupyterLab", { timeout: 480000 }, async () =
     quire = await startQuire();
     await quire.save("deep/first.ipynb", JSON.stringify(notebook));
     const { page, faults } = await watched(browser, quire.base, { viewport: { width: 1280, height: 860 } });
-    page.setDefaultTimeout(90000);
     await page.goto(quire.signIn);
     await page.goto(quire.base + "/view/users/me/deep/first.ipynb");
     await page.click('a:text-is("Open in JupyterLab")');

@@ -30,7 +30,6 @@ after(async () => {
 async function edit(name, nb, options = {}) {
   await quire.save(name, nb);
   const w = await watched(browser, quire.base, { viewport: { width: 1280, height: 900 }, ...options });
-  w.page.setDefaultTimeout(60_000);
   await w.page.goto(quire.signIn);
   await w.page.goto(quire.base + "/edit/users/me/" + name);
   await w.page.locator("section[aria-label^='Cell']").first().waitFor();
@@ -136,7 +135,6 @@ test("who reads a notebook or a result explores its tables; without script they 
     { ...shown({ "application/vnd.dataresource+json": hostile, "text/plain": "..." }), id: "evil" }]));
   await quire.save("plain.ipynb", notebook([code("1 + 1")]));
   const { context, page, faults } = await watched(browser, quire.base, { viewport: { width: 1280, height: 900 } });
-  page.setDefaultTimeout(60_000);
   const loaded = [];
   page.on("response", (r) => { if (r.url().includes("/static/app/")) loaded.push(r); });
   await page.goto(quire.signIn);
@@ -257,7 +255,7 @@ test("the variables of a real kernel, and a data frame among them explored", { t
   await run(1);
   const panel = page.getByRole("complementary", { name: "Variables" });
   const row = (name) => panel.locator("tbody tr").filter({ has: page.getByRole("rowheader", { name: new RegExp("^" + name + "\\b") }) });
-  await row("frame").waitFor({ timeout: 120_000 });
+  await row("frame").waitFor();
   assert.match(await row("frame").innerText(), /frame\s*city, n\s+DataFrame\s+3 × 2/);
   assert.match(await row("matrix").innerText(), /ndarray\s+100 × 20\s+16 KB/);
   assert.match(await row("count").innerText(), /count\s*7\s+int/);
@@ -274,7 +272,7 @@ test("the variables of a real kernel, and a data frame among them explored", { t
   await dialog.getByRole("button", { name: "Close" }).click();
   await run(2);
   // In is what a cell that runs adds to: the list asked the kernel and left no trace.
-  await page.getByText(/\[.*\] kernel 3/).waitFor({ timeout: 120_000 });
+  await page.getByText(/\[.*\] kernel 3/).waitFor();
   const said = await page.getByText(/\[.*\] kernel 3/).innerText();
   assert.doesNotMatch(said, /'(rows|ns|out|quire|user)'/);
   assert.equal(await page.evaluate(() => "__pwn" in window), false);
@@ -297,7 +295,7 @@ test("the variables of a real R kernel, and a data frame among them explored", {
   await run(1);
   const panel = page.getByRole("complementary", { name: "Variables" });
   const row = (name) => panel.locator("tbody tr").filter({ has: page.getByRole("rowheader", { name: new RegExp("^" + name + "\\b") }) });
-  await row("frame").waitFor({ timeout: 120_000 });
+  await row("frame").waitFor();
   assert.match(await row("frame").innerText(), /frame\s*city, n\s+data.frame\s+3 × 2\s+\d/);
   assert.match(await row("big").innerText(), /big\s*1:20 …\s+integer\s+100,000\s/);
   assert.match(await row("count").innerText(), /count\s*7\s+integer/);
@@ -310,7 +308,7 @@ test("the variables of a real R kernel, and a data frame among them explored", {
   await dialog.getByRole("button", { name: "Close" }).click();
   await run(2);
   // The cells are counted 1 and 2, and nothing but the person's own names is there.
-  await page.getByText(/before new, \d+ before/).waitFor({ timeout: 120_000 });
+  await page.getByText(/before new, \d+ before/).waitFor();
   assert.match(await page.getByText(/new, \d+ before/).innerText(), /^before new,/);
   await page.locator("section[aria-label^='Cell 2']").getByText("[2]").waitFor();
   assert.deepEqual(faults, []);

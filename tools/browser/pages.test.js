@@ -26,7 +26,6 @@ after(async () => {
 function signedIn(name, body, options = {}) {
   test(name, { timeout: 300_000 }, async () => {
     const { context, page, faults } = await watched(browser, quire.base);
-    page.setDefaultTimeout(90_000);
     try {
       await page.goto(quire.signIn);
       await body(page, faults);

@@ -104,10 +104,14 @@ export function startBrowser(more = []) {
   return chromium.launch({ executablePath: process.env.QUIRE_TEST_CHROMIUM, args: [...flags, ...more] });
 }
 
+// patience is how long something may take on a machine that has much else to do, in ms.
+export const patience = 120_000;
+
 // watched makes a page whose complaints are kept: faults holds them, in words.
 // Anything asked of another host than base is refused and is a fault.
 export async function watched(browser, base, options = {}) {
   const context = await browser.newContext(options);
+  context.setDefaultTimeout(patience);
   const faults = [];
   await context.route("**/*", (route) => {
     const url = route.request().url();

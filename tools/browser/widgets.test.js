@@ -39,7 +39,6 @@ async function save(name) {
 test("widgets live in the editor: from the page to the kernel and back, also for a second tab", { timeout: 480000 }, async () => {
   await save("widgets.ipynb");
   const { context, page, faults } = await watched(browser, quire.base, { viewport: { width: 1280, height: 1100 } });
-  page.setDefaultTimeout(90000);
   await page.goto(quire.signIn);
   const at = quire.base + "/edit/users/me/widgets.ipynb";
   await page.goto(at);
@@ -80,7 +79,6 @@ test("widgets live in the editor: from the page to the kernel and back, also for
 
   // Another tab asks the kernel for what there is, and follows.
   const two = await context.newPage();
-  two.setDefaultTimeout(90000);
   await two.goto(at);
   await until("the other tab's readout", 60, async () => await readout(two, "slide").innerText() === "9");
   await frame(page, "slide").locator(".noUi-handle").focus();
@@ -90,7 +88,6 @@ test("widgets live in the editor: from the page to the kernel and back, also for
 
   // They are saved as they are left: who opens the notebook's page sees them so, by a frame that has no kernel.
   const viewer = await context.newPage();
-  viewer.setDefaultTimeout(60000);
   await until("the page to have the widgets as they are", 60, async () => {
     await viewer.goto(quire.base + "/view/users/me/widgets.ipynb");
     if (await viewer.locator("iframe.q-low").count() !== 3) return false;
