@@ -8,10 +8,12 @@ import (
 	"crypto/rand"
 	"crypto/rsa"
 	"crypto/x509"
+	"crypto/x509/pkix"
 	"encoding/hex"
 	"encoding/pem"
 	"errors"
 	"fmt"
+	"math/big"
 	"net"
 	"os"
 	"os/exec"
@@ -49,9 +51,21 @@ type cluster struct {
 // the test.
 func startCluster(t *testing.T) *cluster {
 	t.Helper()
+	c := startControlPlane(t)
+	c.run(t, variableKwok, "--kubeconfig", c.kubeconfig, "--manage-all-nodes", "--config", "testdata/kwok.yaml", "--node-lease-duration-seconds", "40",
+		"--server-address", fmt.Sprintf("127.0.0.1:%d", freePorts(t, 1)[0]))
+	c.restricted(t)
+	c.addNodes(t, 2)
+	c.schedule(t)
+	return c
+}
+
+// startControlPlane starts an API server with its store, without nodes.
+func startControlPlane(t *testing.T) *cluster {
+	t.Helper()
 	c := &cluster{dir: t.TempDir()}
 	c.kubeconfig = filepath.Join(c.dir, "kubeconfig")
-	ports := freePorts(t, 4)
+	ports := freePorts(t, 3)
 	token := make([]byte, 16)
 	rand.Read(token) //nolint:errcheck // it never fails
 	secret := hex.EncodeToString(token)
@@ -61,7 +75,7 @@ func startCluster(t *testing.T) *cluster {
 	}
 	pemKey := pem.EncodeToMemory(&pem.Block{Type: "RSA PRIVATE KEY", Bytes: x509.MarshalPKCS1PrivateKey(key)})
 	for name, text := range map[string]string{
-		"sa.key": string(pemKey), "tokens.csv": secret + ",admin,admin,system:masters\n",
+		"sa.key": string(pemKey), "api.crt": selfSigned(t, key), "tokens.csv": secret + ",admin,admin,system:masters\n",
 		"kubeconfig": fmt.Sprintf(`apiVersion: v1
 kind: Config
 clusters: [{name: test, cluster: {server: "https://127.0.0.1:%d", insecure-skip-tls-verify: true}}]
@@ -80,13 +94,27 @@ current-context: test
 		"--initial-advertise-peer-urls", peer, "--initial-cluster", "default="+peer, "--unsafe-no-fsync", "--logger", "zap", "--log-level", "error")
 	c.run(t, variableAPIServer, "--watch-cache=false", "--etcd-servers", etcd, "--secure-port", fmt.Sprint(ports[2]), "--bind-address", "127.0.0.1", "--cert-dir", c.dir+"/certs",
 		"--service-account-key-file", c.dir+"/sa.key", "--service-account-signing-key-file", c.dir+"/sa.key", "--service-account-issuer", "https://kubernetes.default.svc",
-		"--authorization-mode", "RBAC", "--token-auth-file", c.dir+"/tokens.csv", "--service-cluster-ip-range", "10.0.0.0/24", "--disable-admission-plugins", "ServiceAccount")
+		"--authorization-mode", "RBAC", "--token-auth-file", c.dir+"/tokens.csv", "--service-cluster-ip-range", "10.0.0.0/24",
+		"--kubelet-preferred-address-types", "InternalIP", "--kubelet-client-certificate", c.dir+"/api.crt", "--kubelet-client-key", c.dir+"/sa.key",
+		"--disable-admission-plugins", "ServiceAccount,TaintNodesByCondition") // no controllers run, which would make accounts and take taints away
 	c.ready(t)
-	c.run(t, variableKwok, "--kubeconfig", c.kubeconfig, "--manage-all-nodes", "--config", "testdata/kwok.yaml", "--node-lease-duration-seconds", "40",
-		"--server-address", fmt.Sprintf("127.0.0.1:%d", ports[3]))
-	c.addNodes(t, 2)
-	c.schedule(t)
 	return c
+}
+
+// selfSigned is a certificate with which the API server shows a kubelet who it is.
+func selfSigned(t *testing.T, key *rsa.PrivateKey) string {
+	t.Helper()
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "api", Organization: []string{"system:masters"}},
+		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(24 * time.Hour),
+		KeyUsage: x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth},
+		BasicConstraintsValid: true, IsCA: true,
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}))
 }
 
 // schedule gives Pods nodes until the test ends; more than 8 GPUs no node has.
@@ -167,15 +195,20 @@ func (c *cluster) ready(t *testing.T) {
 	}
 }
 
+// restricted has all Pods of the tests keep the strictest of the Pod security
+// standards.
+func (c *cluster) restricted(t *testing.T) {
+	t.Helper()
+	strict := []byte(`{"metadata":{"labels":{"pod-security.kubernetes.io/enforce":"restricted"}}}`)
+	if err := c.open(t, "rules").core.Patch("application/merge-patch+json").Resource("namespaces").Name("default").Body(strict).Do(t.Context()).Error(); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // addNodes makes nodes of 100 processors, which kwok takes.
 func (c *cluster) addNodes(t *testing.T, n int) {
 	t.Helper()
 	d := c.open(t, "nodes")
-	// The strictest of the Pod security standards is kept by all Pods of the tests.
-	strict := []byte(`{"metadata":{"labels":{"pod-security.kubernetes.io/enforce":"restricted"}}}`)
-	if err := d.core.Patch("application/merge-patch+json").Resource("namespaces").Name("default").Body(strict).Do(t.Context()).Error(); err != nil {
-		t.Fatal(err)
-	}
 	for i := range n {
 		node := fmt.Sprintf(`{"apiVersion":"v1","kind":"Node","metadata":{"name":"node-%d"},"status":{"allocatable":{"cpu":"100","memory":"1Ti","pods":"1000","nvidia.com/gpu":"4"},"capacity":{"cpu":"100","memory":"1Ti","pods":"1000","nvidia.com/gpu":"4"}}}`, i)
 		if err := d.core.Post().Resource("nodes").SetHeader("Content-Type", "application/json").Body([]byte(node)).Do(t.Context()).Error(); err != nil {

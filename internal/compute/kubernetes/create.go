@@ -118,8 +118,13 @@ func (d *Driver) podSpec(spec compute.Spec, image string, volumes []corev1.Volum
 	no, yes := false, true
 	uid, gid := user(spec)
 	grace := int64((spec.GraceOrDefault() + 999_999_999) / 1_000_000_000)
+	argv := make([]string, len(spec.Argv))
+	for i, word := range spec.Argv {
+		argv[i] = literal(word)
+	}
 	s := corev1.PodSpec{
 		RestartPolicy: corev1.RestartPolicyNever, SchedulingGates: []corev1.PodSchedulingGate{{Name: gateStart}},
+		ShareProcessNamespace:        &yes, // else the command would be process 1, which signals do not end by themselves
 		Hostname:                     strings.Trim("quire-"+spec.ID[:min(len(spec.ID), 40)], "-"),
 		AutomountServiceAccountToken: &no, EnableServiceLinks: &no, TerminationGracePeriodSeconds: &grace,
 		HostNetwork: spec.Network.Mode == compute.NetworkHost, NodeSelector: d.cfg.NodeSelector, Volumes: volumes,
@@ -128,7 +133,7 @@ func (d *Driver) podSpec(spec compute.Spec, image string, volumes []corev1.Volum
 			SeccompProfile: &corev1.SeccompProfile{Type: corev1.SeccompProfileTypeRuntimeDefault},
 		},
 		Containers: []corev1.Container{{
-			Name: mainName, Image: image, Command: spec.Argv, WorkingDir: workFolder(spec), Env: environment(spec),
+			Name: mainName, Image: image, Command: argv, WorkingDir: workFolder(spec), Env: environment(spec),
 			Resources: d.requirements(spec.Resources), VolumeMounts: mounts,
 			SecurityContext: &corev1.SecurityContext{
 				AllowPrivilegeEscalation: &no, Privileged: &no, ReadOnlyRootFilesystem: &yes, RunAsNonRoot: &yes,
@@ -174,14 +179,17 @@ func workFolder(spec compute.Spec) string {
 	return home
 }
 
-// environment are the variables, as they are: kubernetes would take $(NAME) for
-// another one.
+// literal is a text that Kubernetes leaves as it is: in commands and variables
+// it takes $(NAME) for another variable, and $$ for a dollar.
+func literal(text string) string { return strings.ReplaceAll(text, "$", "$$") }
+
+// environment are the variables, as they are.
 func environment(spec compute.Spec) []corev1.EnvVar {
 	env := map[string]string{"HOME": home, "USER": "quire", "LOGNAME": "quire", "LANG": "C.UTF-8"}
 	maps.Copy(env, spec.Env)
 	var all []corev1.EnvVar
 	for _, name := range slices.Sorted(maps.Keys(env)) {
-		all = append(all, corev1.EnvVar{Name: name, Value: strings.ReplaceAll(env[name], "$(", "$$(")})
+		all = append(all, corev1.EnvVar{Name: name, Value: literal(env[name])})
 	}
 	return all
 }

@@ -75,6 +75,7 @@ func TestPod(t *testing.T) {
 	spec.Resources = compute.Resources{CPUMilli: 1500, MemoryBytes: 4 * compute.GiB, DiskBytes: 10 * compute.GiB, GPUs: 2, NetworkMbps: 128}
 	spec.Mounts = []compute.Mount{{Source: work, Target: "/workspace"}, {Source: folder, Target: "/all", ReadOnly: true}}
 	spec.Env = map[string]string{"A": "$(HOME) $x"}
+	spec.Argv = []string{"sh", "-c", "kill $$ $(HOME)"}
 	if _, err := d.Create(t.Context(), spec); err != nil {
 		t.Fatal(err)
 	}
@@ -108,7 +109,7 @@ func TestPod(t *testing.T) {
 	if v := pod.Spec.Volumes[1].PersistentVolumeClaim; v == nil || v.ClaimName != "quire" || pod.Spec.Volumes[0].EmptyDir.SizeLimit.String() != "10Gi" {
 		t.Errorf("%+v", pod.Spec.Volumes)
 	}
-	if c.WorkingDir != "/workspace" || c.Env[0].Value != "$$(HOME) $x" || pod.Spec.RestartPolicy != corev1.RestartPolicyNever {
+	if c.WorkingDir != "/workspace" || c.Env[0].Value != "$$(HOME) $$x" || c.Command[2] != "kill $$$$ $$(HOME)" || pod.Spec.RestartPolicy != corev1.RestartPolicyNever {
 		t.Errorf("%+v", c)
 	}
 }

@@ -1,6 +1,7 @@
 package kubernetes
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"encoding/json"
@@ -48,6 +49,15 @@ func (d *Driver) Logs(ctx context.Context, id string, opt compute.LogOptions) (i
 		}
 		return nil, d.fault(ctx, err, "reading the log of container %s", id)
 	}
+	if f.DeletionTimestamp != nil && !opt.Follow {
+		whole := bufio.NewReader(log)
+		if start, _ := whole.Peek(len(noLog)); string(start) == noLog {
+			end()
+			_ = log.Close()
+			return nil, problem.New(problem.NotFound, "the log of container %s is gone: its node took it away with the container", id)
+		}
+		log = readCloser{whole, log}
+	}
 	if opt.TailBytes > 0 && !opt.Follow {
 		defer end()
 		defer log.Close()
@@ -56,6 +66,14 @@ func (d *Driver) Logs(ctx context.Context, id string, opt compute.LogOptions) (i
 		return io.NopCloser(bytes.NewReader(t.bytes())), d.fault(ctx, err, "reading the log of container %s", id)
 	}
 	return &stream{log, end}, nil
+}
+
+// noLog is how a kubelet begins the log of a container that it has taken away.
+const noLog = "unable to retrieve container logs for "
+
+type readCloser struct {
+	io.Reader
+	io.Closer
 }
 
 // stream is a log that is being read.
@@ -147,16 +165,14 @@ func execArgv(cmd compute.Command) []string {
 
 // execExit reads how a command ended.
 func (d *Driver) execExit(ctx context.Context, id string, cmd compute.Command, err error) (compute.Exit, error) {
-	e := compute.Exit{Cause: compute.CauseExited, Reason: "exited with code 0"}
 	var code exec.CodeExitError
 	switch {
 	case err == nil:
-		return e, nil
+		return exited(0, 0), nil
 	case ctx.Err() != nil:
 		return compute.Exit{}, problem.Wrap(ctx.Err(), "executing in container %s", id)
 	case errors.As(err, &code):
-		e = found{}.ended(corev1.ContainerStateTerminated{ExitCode: int32(code.Code)})
-		return e, nil
+		return exited(code.Code, 0), nil
 	case strings.Contains(err.Error(), "executable file not found"), strings.Contains(err.Error(), "no such file or directory"):
 		return compute.Exit{}, problem.WrapAs(problem.NotFound, err, "executing %s in container %s", cmd.Argv[0], id)
 	}

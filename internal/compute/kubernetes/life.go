@@ -84,10 +84,15 @@ func (d *Driver) Wait(ctx context.Context, id string) (compute.Exit, error) {
 	return *s.Exit, nil
 }
 
-// Stop ends a container: the Pod is deleted, which the finalizer keeps it from
-// being gone by.
+// deadlineLimit is how long after its grace a node may take to end a Pod whose
+// time is up, before the Pod is deleted.
+const deadlineLimit = 15 * time.Second
+
+// Stop ends a container. One that runs and has the grace it was made with is
+// told that its time is up: its node then keeps its log. Else the Pod is
+// deleted, which the finalizer keeps it from being gone by, and its log with it.
 func (d *Driver) Stop(ctx context.Context, id string, grace time.Duration) error {
-	ended := false
+	ended, timeUp := false, false
 	f, err := d.edit(ctx, id, func(f found) patch {
 		if exit, _ := f.exit(); exit != nil {
 			ended = true
@@ -103,7 +108,12 @@ func (d *Driver) Stop(ctx context.Context, id string, grace time.Duration) error
 		if err != nil {
 			return nil
 		}
-		return patch{"metadata": patch{"annotations": patch{noteStop: string(note)}}}
+		p := patch{"metadata": patch{"annotations": patch{noteStop: string(note)}}}
+		main := f.main()
+		if timeUp = grace == f.spec.GraceOrDefault() && f.DeletionTimestamp == nil && main != nil && main.State.Running != nil; timeUp {
+			p["spec"] = patch{"activeDeadlineSeconds": 1}
+		}
+		return p
 	})
 	if err != nil || ended {
 		return problem.Wrap(err, "stopping container %s", id)
@@ -112,10 +122,20 @@ func (d *Driver) Stop(ctx context.Context, id string, grace time.Duration) error
 		d.announce(d.native(id))
 		return nil
 	}
+	exited := func(s compute.Status) bool { return s.State == compute.Exited }
+	if timeUp {
+		bound, cancel := context.WithTimeout(ctx, grace+deadlineLimit)
+		_, err := d.until(bound, id, exited)
+		late := bound.Err() != nil && ctx.Err() == nil
+		cancel()
+		if !late {
+			return problem.Wrap(err, "stopping container %s", id)
+		}
+	}
 	if err := d.delete(ctx, f, max(1, int64((grace+time.Second-1)/time.Second))); err != nil {
 		return problem.Wrap(err, "stopping container %s", id)
 	}
-	_, err = d.until(ctx, id, func(s compute.Status) bool { return s.State == compute.Exited })
+	_, err = d.until(ctx, id, exited)
 	return problem.Wrap(err, "stopping container %s", id)
 }
 

@@ -174,11 +174,9 @@ func refused(reason, message string) *compute.Exit {
 	return nil
 }
 
-// ended reads how the container itself ended.
-func (f found) ended(t corev1.ContainerStateTerminated) compute.Exit {
-	code := int(t.ExitCode)
+// exited is the end of a command by itself, or by a signal when that is not zero.
+func exited(code, signal int) compute.Exit {
 	e := compute.Exit{Code: code, Cause: compute.CauseExited, Reason: fmt.Sprintf("exited with code %d", code)}
-	signal := int(t.Signal)
 	if signal == 0 && (code == 137 || code == 143) { // container runtimes count as shells do
 		signal = code - 128
 	}
@@ -186,6 +184,13 @@ func (f found) ended(t corev1.ContainerStateTerminated) compute.Exit {
 		e.Signal = unix.SignalName(unix.Signal(signal))
 		e.Reason = "ended by signal " + e.Signal
 	}
+	return e
+}
+
+// ended reads how the container itself ended.
+func (f found) ended(t corev1.ContainerStateTerminated) compute.Exit {
+	code := int(t.ExitCode)
+	e := exited(code, int(t.Signal))
 	if exit := refused(t.Reason, t.Message); exit != nil && (t.Reason == "StartError" || t.Reason == "ContainerCannotRun") {
 		return *exit
 	}

@@ -2,12 +2,14 @@ package kubernetes
 
 import (
 	"encoding/json"
+	"errors"
 	"strings"
 	"testing"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/util/exec"
 
 	"quire/internal/compute"
 )
@@ -160,5 +162,18 @@ func TestStages(t *testing.T) {
 				t.Errorf("%+v", s)
 			}
 		})
+	}
+}
+
+// TestExecEnds: what was executed in a container ends in its own way, whatever
+// the container does.
+func TestExecEnds(t *testing.T) {
+	t.Parallel()
+	d, _ := onFake(t)
+	for code, want := range map[int]string{1: "exited with code 1", 5: "exited with code 5", 143: "ended by signal SIGTERM"} {
+		exit, err := d.execExit(t.Context(), "a", compute.Command{Argv: []string{"sh"}}, exec.CodeExitError{Err: errors.New("it ended"), Code: code})
+		if err != nil || exit.Code != code || exit.Reason != want {
+			t.Errorf("%+v, %v", exit, err)
+		}
 	}
 }
