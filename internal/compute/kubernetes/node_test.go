@@ -5,11 +5,13 @@ package kubernetes
 import (
 	"archive/tar"
 	"bytes"
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"os/exec"
@@ -23,6 +25,7 @@ import (
 
 	"quire/internal/compute"
 	"quire/internal/compute/computetest"
+	"quire/internal/problem"
 )
 
 // What `make test-kubernetes` sets beside the API server: what makes this
@@ -89,6 +92,7 @@ enforceNodeAllocatable: []
 evictionHard: {memory.available: 1Mi, nodefs.available: 1%%, imagefs.available: 1%%}
 containerLogMaxSize: 1Mi
 containerLogMaxFiles: 2
+volumeStatsAggPeriod: 2s
 containerLogMonitorInterval: 3s
 `
 
@@ -337,4 +341,52 @@ func TestNode(t *testing.T) {
 	t.Run("cluster", func(t *testing.T) {
 		realCluster(t, Config{Kubeconfig: c.kubeconfig, Namespace: "default", Place: "test", Image: nodeImage})
 	})
+	t.Run("limits", func(t *testing.T) { nodeLimits(t, open(t, t.TempDir())) })
+}
+
+// nodeLimits: what a container was given is what it has, and no rights are left.
+func nodeLimits(t *testing.T, d compute.Driver) {
+	t.Cleanup(func() { d.Close() })
+	end := func(id, script string) (compute.Exit, string) {
+		spec := compute.Spec{
+			ID: id, Argv: []string{"sh", "-c", script}, Env: map[string]string{"MONEY": "$5 $$ $(HOME)"},
+			Resources: compute.Resources{CPUMilli: 200, MemoryBytes: 64 * compute.MiB, DiskBytes: 64 * compute.MiB},
+		}
+		for _, err := range []error{func() error { _, err := d.Create(t.Context(), spec); return err }(), d.Start(t.Context(), id)} {
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+		t.Cleanup(func() {
+			if err := d.Remove(context.Background(), id); err != nil { // the test is over
+				t.Error(err)
+			}
+		})
+		exit, err := d.Wait(t.Context(), id)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r, err := d.Logs(t.Context(), id, compute.LogOptions{})
+		if problem.Is(err, problem.NotFound) {
+			return exit, ""
+		} else if err != nil {
+			t.Fatal(err)
+		}
+		defer r.Close()
+		log, err := io.ReadAll(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return exit, string(log)
+	}
+	exit, log := end("confined", `id -u; touch /x 2>/dev/null || echo read-only; touch /tmp/x && echo scratch
+grep -e CapEff -e NoNewPrivs -e '^Seccomp:' /proc/self/status | tr -d '\t'; echo "$MONEY"
+cd /sys/fs/cgroup; cat cpu/cpu.cfs_quota_us 2>/dev/null || head -c 5 cpu.max; cat memory/memory.limit_in_bytes 2>/dev/null || cat memory.max`)
+	want := "1000\nread-only\nscratch\nCapEff:0000000000000000\nNoNewPrivs:1\nSeccomp:2\n$5 $$ $(HOME)\n20000\n67108864\n"
+	if exit.Code != 0 || log != want {
+		t.Errorf("%+v\ngot  %q\nwant %q", exit, log, want)
+	}
+	if exit, _ := end("disk", "dd if=/dev/zero of=/tmp/x bs=1000000 count=200 2>/dev/null; sleep 600"); !strings.HasPrefix(exit.Reason, "out of disk") || exit.Cause != compute.CauseExited {
+		t.Errorf("%+v", exit)
+	}
 }
