@@ -13,7 +13,7 @@ help:
 	@echo "make spark   adds Spark to the prepared Python environment (400 MB; needs Java 17)"
 	@echo "make test    all tests, with real kernels, a real S3 server and Papermill beside us"
 	@echo "make race    the same with Go's race detector, nearly twice as long; needs a C compiler"
-	@echo "make test-kubernetes   the kubernetes driver against a real API server, built once (half an hour)"
+	@echo "make test-kubernetes   the kubernetes driver against a real API server and on a real node, built once (half an hour)"
 	@echo "make test-spark   the query gateway against a real Spark Connect server (make spark first)"
 	@echo "make test-trino   the query gateway against a real Trino (Maven, Java 25; 300 MB)"
 	@echo "make test-docker-many  two hundred containers of a Docker host at once, with a server that is killed meanwhile"

@@ -330,7 +330,7 @@ func showJob(out io.Writer, j job.JobMessage, tasks []job.TaskMessage) error {
 	w := tabwriter.NewWriter(out, 0, 4, 2, ' ', 0)
 	fmt.Fprintln(w, "TASK\tINDEX\tSTATE\tPEAK MEMORY\tSTART\tREASON")
 	for _, t := range tasks {
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\n", t.ID, t.Context["task.index"], t.Status.State, compute.FormatBytes(t.Usage.PeakMemoryBytes), startText(t.Start), statusText(t.Status))
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\n", t.ID, t.Context["task.index"], t.Status.State, compute.FormatMeasured(t.Usage.PeakMemoryBytes), startText(t.Start), statusText(t.Status))
 	}
 	return w.Flush()
 }
@@ -475,8 +475,8 @@ func newJobStatsCommand(p Process) *cobra.Command {
 			w := tabwriter.NewWriter(p.Stdout, 0, 4, 2, ' ', 0)
 			fmt.Fprintln(w, "TASK\tSTATE\tCPU TIME\tMEMORY\tPEAK\tLIMIT")
 			for _, t := range tasks {
-				fmt.Fprintf(w, "%s\t%s\t%v\t%s\t%s\t%s\n", t.ID, t.Status.State, t.Usage.CPU.Round(10*time.Millisecond),
-					compute.FormatBytes(t.Usage.MemoryBytes), compute.FormatBytes(t.Usage.PeakMemoryBytes), compute.FormatBytes(limit.MemoryBytes))
+				fmt.Fprintf(w, "%s\t%s\t%v\t%s\t%s\t%s\n", t.ID, t.Status.State, measuredTime(t.Usage.CPU),
+					compute.FormatMeasured(t.Usage.MemoryBytes), compute.FormatMeasured(t.Usage.PeakMemoryBytes), compute.FormatBytes(limit.MemoryBytes))
 			}
 			if err := w.Flush(); err != nil {
 				return err
@@ -499,4 +499,12 @@ func printWarnings(ctx context.Context, p Process, cl *api.Client, size compute.
 		console.Println(printable(line))
 	}
 	return nil
+}
+
+// measuredTime is processor time that was measured, or "-".
+func measuredTime(d time.Duration) string {
+	if d == 0 {
+		return "-"
+	}
+	return d.Round(10 * time.Millisecond).String()
 }

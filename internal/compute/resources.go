@@ -180,6 +180,15 @@ func FormatCPU(milli int64) string {
 	return strconv.FormatFloat(float64(milli)/1000, 'f', -1, 64) + " CPUs"
 }
 
+// FormatMeasured writes a size that was measured; "-" where it was not, which is
+// no size of zero.
+func FormatMeasured(bytes int64) string {
+	if bytes == 0 {
+		return "-"
+	}
+	return FormatBytes(bytes)
+}
+
 // FormatBytes returns a size for a person, in the largest binary unit that
 // leaves at least 1 before it, with at most two decimals: "4 GiB", "1.46 GiB".
 func FormatBytes(n int64) string {

@@ -220,6 +220,7 @@ var funcs = template.FuncMap{
 	"shortLock": schedule.ShortLock,
 	"bound":     run.BoundWords,
 	"size":      compute.FormatBytes,
+	"measured":  compute.FormatMeasured,
 	"coarse":    coarse,
 	"phases":    phaseLines,
 	"cpu":       compute.FormatCPU,

@@ -201,8 +201,42 @@ type fate struct {
 	ended  bool
 	reason string // how it ended, or what it waits for
 	never  bool   // it can never start as it was asked for
-	memory string // that it ran out of memory, with limit and peak; or ""
+	oom    bool   // it ran out of memory
+	limit  int64  // of its memory, in bytes
 	usage  job.Usage
+}
+
+// told adds what the engine says that the kernel used, where the driver does not
+// know what the container used. The container wrote it: it is believed as far as
+// it can be.
+func (f *fate) told(engine json.RawMessage) {
+	var r struct {
+		Usage struct {
+			CPUSeconds float64 `json:"cpuSeconds"`
+			PeakBytes  int64   `json:"peakBytes"`
+		} `json:"usage"`
+	}
+	if json.Unmarshal(engine, &r) != nil {
+		return
+	}
+	if cpu := r.Usage.CPUSeconds; f.usage.CPU == 0 && cpu > 0 && cpu < maxCPUSeconds {
+		f.usage.CPU = time.Duration(cpu * float64(time.Second))
+	}
+	if peak := r.Usage.PeakBytes; f.usage.PeakMemoryBytes == 0 && peak > 0 && (f.limit == 0 || peak <= f.limit) {
+		f.usage.PeakMemoryBytes = peak
+	}
+}
+
+// maxCPUSeconds is what 256 processors do in a year.
+const maxCPUSeconds = 256 * 366 * 24 * 3600
+
+// memory says that it ran out of memory, with limit and peak.
+func (f *fate) memory() string {
+	peak := "not known"
+	if f.usage.PeakMemoryBytes > 0 {
+		peak = compute.FormatBytes(f.usage.PeakMemoryBytes)
+	}
+	return outOfMemory + ": limit " + compute.FormatBytes(f.limit) + ", peak " + peak
 }
 
 // look says where the container of an attempt is.
@@ -220,10 +254,8 @@ func (c *Containers) look(ctx context.Context, run string, attempt int) (fate, e
 	if f.ended && f.reason == "" {
 		f.reason = w.Job.Status.ReasonCode
 	}
-	if t.Exit != nil && t.Exit.OOMKilled || t.Usage.OOMKills > 0 {
-		f.memory = fmt.Sprintf(outOfMemory+": limit %s, peak %s",
-			compute.FormatBytes(w.Job.Descriptor.Container.Resources.Size().MemoryBytes), compute.FormatBytes(t.Usage.PeakMemoryBytes))
-	}
+	f.oom = t.Exit != nil && t.Exit.OOMKilled || t.Usage.OOMKills > 0
+	f.limit = w.Job.Descriptor.Container.Resources.Size().MemoryBytes
 	return f, nil
 }
 
@@ -309,20 +341,23 @@ func (s *Runs) lookContained(ctx context.Context, sp spool, a Attempt, res Resul
 	if err != nil || !f.ended && !kept {
 		return false
 	}
+	if hasResult {
+		f.told(res.Engine)
+	}
 	o := outcome{state: Lost, reason: f.reason, at: s.now(), usage: &f.usage}
 	switch {
 	case hasResult && res.Fence == a.Fence:
 		o = outcome{state: res.State, reason: res.Reason, result: res.Engine, at: res.At, start: res.Start, usage: &f.usage, final: res.Final}
-		if f.memory != "" && res.State == Failed {
-			o.reason = f.memory
+		if f.oom && res.State == Failed {
+			o.reason = f.memory()
 			if !strings.Contains(res.Reason, outOfMemory) { // the notebook failed of something else besides
 				o.reason += " (" + res.Reason + ")"
 			}
 		}
 	case f.never:
 		o.state = Failed
-	case f.memory != "":
-		o.state, o.reason = Failed, f.memory
+	case f.oom:
+		o.state, o.reason = Failed, f.memory()
 	}
 	if !hasResult {
 		if gone, err := sp.revoke(); err != nil || !gone {

@@ -6,9 +6,11 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"quire/internal/auth"
 	"quire/internal/engine"
+	"quire/internal/job"
 )
 
 // TestHostileSpool: what a container puts into its spool does not make the
@@ -153,5 +155,32 @@ func TestWorkspaceOf(t *testing.T) {
 		if got := workspaceOf(path); got != want {
 			t.Errorf("%s: got %q, want %q", path, got, want)
 		}
+	}
+}
+
+// TestFateIsTold: what the driver does not know the engine says, as far as that
+// can be.
+func TestFateIsTold(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		engine, memory string
+		cpu            time.Duration
+	}{
+		{`{"usage":{"cpuSeconds":1.5,"peakBytes":3221225472}}`, "out of memory: limit 4 GiB, peak 3 GiB", 1500 * time.Millisecond},
+		{`{"usage":{"cpuSeconds":-1,"peakBytes":9223372036854775807}}`, "out of memory: limit 4 GiB, peak not known", 0},
+		{`{"usage":{"cpuSeconds":1e300}}`, "out of memory: limit 4 GiB, peak not known", 0},
+		{`[]`, "out of memory: limit 4 GiB, peak not known", 0},
+		{``, "out of memory: limit 4 GiB, peak not known", 0},
+	} {
+		f := fate{limit: 4 << 30}
+		f.told([]byte(tt.engine))
+		if f.memory() != tt.memory || f.usage.CPU != tt.cpu {
+			t.Errorf("%s: %s, %v", tt.engine, f.memory(), f.usage.CPU)
+		}
+	}
+	f := fate{limit: 4 << 30, usage: job.Usage{CPU: time.Second, PeakMemoryBytes: 4 << 30}}
+	f.told([]byte(`{"usage":{"cpuSeconds":7,"peakBytes":7}}`))
+	if f.memory() != "out of memory: limit 4 GiB, peak 4 GiB" || f.usage.CPU != time.Second {
+		t.Errorf("what the driver measured was changed: %+v", f.usage)
 	}
 }

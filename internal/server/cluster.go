@@ -13,6 +13,8 @@ import (
 	"strconv"
 	"strings"
 
+	"k8s.io/klog/v2"
+
 	"quire/internal/compute"
 	"quire/internal/compute/kubernetes"
 	"quire/internal/problem"
@@ -98,6 +100,7 @@ func (s *Server) openCluster(ctx context.Context, install string) (compute.Drive
 			Path: v.Path, Claim: v.Claim, HostPath: v.HostPath, NFSServer: v.NFS.Server, NFSPath: v.NFS.Path, SubPath: v.SubPath,
 		})
 	}
+	klog.SetSlogLogger(s.log) // what the client says is a part of the log like any other
 	driver, err := kubernetes.Open(cfg)
 	if err != nil {
 		return nil, err

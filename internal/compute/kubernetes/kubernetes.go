@@ -107,8 +107,8 @@ func Open(cfg Config) (*Driver, error) {
 	scheme := newScheme()
 	config.APIPath, config.GroupVersion = "/api", &group
 	config.NegotiatedSerializer = serializer.NewCodecFactory(scheme).WithoutConversion()
-	config.QPS, config.Burst = 100, 400 // its own default is that of a person at a terminal
-	config.UserAgent = "quire"
+	config.QPS, config.Burst = 100, 400                                  // its own default is that of a person at a terminal
+	config.UserAgent, config.WarningHandler = "quire", rest.NoWarnings{} // they are about how a Pod is written, for who writes one
 	core, err := rest.RESTClientFor(config)
 	if err != nil {
 		return nil, problem.WrapAs(problem.Invalid, err, "finding the Kubernetes cluster")
