@@ -49,9 +49,9 @@ func (d *Driver) Logs(ctx context.Context, id string, opt compute.LogOptions) (i
 		}
 		return nil, d.fault(ctx, err, "reading the log of container %s", id)
 	}
-	if f.DeletionTimestamp != nil && !opt.Follow {
-		whole := bufio.NewReader(log)
-		if start, _ := whole.Peek(len(noLog)); string(start) == noLog {
+	if main := f.main(); main != nil && d.status(f).State == compute.Exited {
+		whole, gone := bufio.NewReader(log), noLog+main.ContainerID
+		if start, _ := whole.Peek(len(gone) + 1); string(start) == gone {
 			end()
 			_ = log.Close()
 			return nil, problem.New(problem.NotFound, "the log of container %s is gone: its node took it away with the container", id)
@@ -68,7 +68,8 @@ func (d *Driver) Logs(ctx context.Context, id string, opt compute.LogOptions) (i
 	return &stream{log, end}, nil
 }
 
-// noLog is how a kubelet begins the log of a container that it has taken away.
+// noLog and the container's id are all that a kubelet gives as the log of a
+// container that it has taken away.
 const noLog = "unable to retrieve container logs for "
 
 type readCloser struct {
