@@ -157,6 +157,28 @@ func (f *fixture) log(t *testing.T, id string, opt compute.LogOptions) string {
 	return string(data)
 }
 
+// End waits up to five minutes until a container has ended, and returns its end
+// and its log.
+func End(t testing.TB, d compute.Driver, id string) (compute.Exit, string) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
+	defer cancel()
+	exit, err := d.Wait(ctx, id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := d.Logs(ctx, id, compute.LogOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	log, err := io.ReadAll(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return exit, string(log)
+}
+
 // eventually waits until ok.
 func eventually(t *testing.T, what string, ok func() bool) {
 	t.Helper()

@@ -6,7 +6,6 @@ import (
 	"bytes"
 	"context"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -73,22 +72,7 @@ func (p *place) start(t *testing.T, spec compute.Spec) string {
 
 func (p *place) end(t *testing.T, id string) (compute.Exit, string) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
-	defer cancel()
-	exit, err := p.Wait(ctx, id)
-	if err != nil {
-		t.Fatal(err)
-	}
-	r, err := p.Logs(ctx, id, compute.LogOptions{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer r.Close()
-	log, err := io.ReadAll(r)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return exit, string(log)
+	return computetest.End(t, p.Driver, id)
 }
 
 // testMemory: what goes over its limit is killed and says so, and its

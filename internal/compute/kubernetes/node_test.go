@@ -323,7 +323,7 @@ func TestNode(t *testing.T) {
 		return
 	}
 	c := startNode(t)
-	open := func(t *testing.T, dir string) compute.Driver {
+	open := func(t *testing.T, dir string) *Driver {
 		t.Helper()
 		place := sha256.Sum256([]byte(dir))
 		d, err := Open(Config{
@@ -336,7 +336,7 @@ func TestNode(t *testing.T) {
 		return d
 	}
 	t.Run("suite", func(t *testing.T) {
-		computetest.Run(t, computetest.Subject{Open: open, Isolated: true, Foreign: true})
+		computetest.Run(t, computetest.Subject{Open: func(t *testing.T, dir string) compute.Driver { return open(t, dir) }, Isolated: true, Foreign: true})
 	})
 	t.Run("cluster", func(t *testing.T) {
 		realCluster(t, Config{Kubeconfig: c.kubeconfig, Namespace: "default", Place: "test", Image: nodeImage})
@@ -345,48 +345,38 @@ func TestNode(t *testing.T) {
 }
 
 // nodeLimits: what a container was given is what it has, and no rights are left.
-func nodeLimits(t *testing.T, d compute.Driver) {
+func nodeLimits(t *testing.T, d *Driver) {
 	t.Cleanup(func() { d.Close() })
-	end := func(id, script string) (compute.Exit, string) {
-		spec := compute.Spec{
-			ID: id, Argv: []string{"sh", "-c", script}, Env: map[string]string{"MONEY": "$5 $$ $(HOME)"},
-			Resources: compute.Resources{CPUMilli: 200, MemoryBytes: 64 * compute.MiB, DiskBytes: 64 * compute.MiB},
-		}
-		for _, err := range []error{func() error { _, err := d.Create(t.Context(), spec); return err }(), d.Start(t.Context(), id)} {
-			if err != nil {
-				t.Fatal(err)
-			}
-		}
+	start := func(id, script string) string {
 		t.Cleanup(func() {
 			if err := d.Remove(context.Background(), id); err != nil { // the test is over
 				t.Error(err)
 			}
 		})
-		exit, err := d.Wait(t.Context(), id)
-		if err != nil {
-			t.Fatal(err)
-		}
-		r, err := d.Logs(t.Context(), id, compute.LogOptions{})
-		if problem.Is(err, problem.NotFound) {
-			return exit, ""
-		} else if err != nil {
-			t.Fatal(err)
-		}
-		defer r.Close()
-		log, err := io.ReadAll(r)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return exit, string(log)
+		return begin(t, d, compute.Spec{
+			ID: id, Argv: []string{"sh", "-c", script}, Env: map[string]string{"MONEY": "$5 $$ $(HOME)"},
+			Resources: compute.Resources{CPUMilli: 200, MemoryBytes: 64 * compute.MiB, DiskBytes: 64 * compute.MiB},
+		})
 	}
-	exit, log := end("confined", `id -u; touch /x 2>/dev/null || echo read-only; touch /tmp/x && echo scratch
+	exit, log := computetest.End(t, d, start("confined", `id -u; touch /x 2>/dev/null || echo read-only; touch /tmp/x && echo scratch
 grep -e CapEff -e NoNewPrivs -e '^Seccomp:' /proc/self/status | tr -d '\t'; echo "$MONEY"
-cd /sys/fs/cgroup; cat cpu/cpu.cfs_quota_us 2>/dev/null || head -c 5 cpu.max; cat memory/memory.limit_in_bytes 2>/dev/null || cat memory.max`)
+cd /sys/fs/cgroup; cat cpu/cpu.cfs_quota_us 2>/dev/null || head -c 5 cpu.max; cat memory/memory.limit_in_bytes 2>/dev/null || cat memory.max`))
 	want := "1000\nread-only\nscratch\nCapEff:0000000000000000\nNoNewPrivs:1\nSeccomp:2\n$5 $$ $(HOME)\n20000\n67108864\n"
 	if exit.Code != 0 || log != want {
 		t.Errorf("%+v\ngot  %q\nwant %q", exit, log, want)
 	}
-	if exit, _ := end("disk", "dd if=/dev/zero of=/tmp/x bs=1000000 count=200 2>/dev/null; sleep 600"); !strings.HasPrefix(exit.Reason, "out of disk") || exit.Cause != compute.CauseExited {
-		t.Errorf("%+v", exit)
+	exit, err := d.Wait(t.Context(), start("disk", "dd if=/dev/zero of=/tmp/x bs=1000000 count=200 2>/dev/null; sleep 600"))
+	if err != nil || !strings.HasPrefix(exit.Reason, "out of disk") || exit.Cause != compute.CauseExited {
+		t.Errorf("%+v, %v", exit, err)
+	}
+	r, err := d.Logs(t.Context(), "disk", compute.LogOptions{})
+	if problem.Is(err, problem.NotFound) {
+		return // the node took it away, and that is said
+	} else if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	if text, err := io.ReadAll(r); err != nil || len(text) > 0 {
+		t.Errorf("the log of what wrote nothing is %q, %v", text, err)
 	}
 }

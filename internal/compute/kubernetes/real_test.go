@@ -6,13 +6,13 @@ import (
 	"bytes"
 	"context"
 	"fmt"
-	"io"
 	"os"
 	"strings"
 	"testing"
 	"time"
 
 	"quire/internal/compute"
+	"quire/internal/compute/computetest"
 )
 
 // TestRealCluster is the driver on a cluster whose nodes are real. It starts
@@ -51,28 +51,11 @@ func realCluster(t *testing.T, cfg Config) {
 		})
 		return id
 	}
-	end := func(t *testing.T, id string) (compute.Exit, string) {
-		t.Helper()
-		exit, err := d.Wait(t.Context(), id)
-		if err != nil {
-			t.Fatal(err)
-		}
-		log, err := d.Logs(t.Context(), id, compute.LogOptions{})
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer log.Close()
-		text, err := io.ReadAll(log)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return exit, string(text)
-	}
 	t.Run("ends", func(t *testing.T) {
-		if exit, log := end(t, start(t, "echo one; echo two >&2; id -u; exit 3")); exit.Code != 3 || exit.Cause != compute.CauseExited || !strings.Contains(log, "one\n") || !strings.Contains(log, "two\n") || strings.Contains(log, "\n0\n") {
+		if exit, log := computetest.End(t, d, start(t, "echo one; echo two >&2; id -u; exit 3")); exit.Code != 3 || exit.Cause != compute.CauseExited || !strings.Contains(log, "one\n") || !strings.Contains(log, "two\n") || strings.Contains(log, "\n0\n") {
 			t.Errorf("%+v, %q", exit, log)
 		}
-		if exit, log := end(t, start(t, "x=0123456789abcdef; while :; do x=$x$x; done")); !exit.OOMKilled {
+		if exit, log := computetest.End(t, d, start(t, "x=0123456789abcdef; while :; do x=$x$x; done")); !exit.OOMKilled {
 			t.Errorf("%+v, %q", exit, log)
 		}
 	})
@@ -86,7 +69,7 @@ func realCluster(t *testing.T, cfg Config) {
 		if err := d.Stop(t.Context(), id, -1); err != nil {
 			t.Fatal(err)
 		}
-		if exit, _ := end(t, id); exit.Code != 7 || exit.Cause != compute.CauseStopped {
+		if exit, _ := computetest.End(t, d, id); exit.Code != 7 || exit.Cause != compute.CauseStopped {
 			t.Errorf("%+v", exit)
 		}
 	})

@@ -6,7 +6,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -21,6 +20,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"quire/internal/compute"
+	"quire/internal/compute/computetest"
 	"quire/internal/compute/shim"
 )
 
@@ -86,20 +86,7 @@ func (in *inside) run(t testing.TB, spec compute.Spec) (compute.Exit, string) {
 	if err := in.Start(ctx, spec.ID); err != nil {
 		t.Fatal(err)
 	}
-	exit, err := in.Wait(ctx, spec.ID)
-	if err != nil {
-		t.Fatal(err)
-	}
-	r, err := in.Logs(ctx, spec.ID, compute.LogOptions{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer r.Close()
-	log, err := io.ReadAll(r)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return exit, string(log)
+	return computetest.End(t, in, spec.ID)
 }
 
 // hog takes memory as fast as it can: /dev/shm is memory, and so are variables.
